@@ -1,0 +1,59 @@
+"""The errors this project raises: each message is a sentence that names the cause and the remedy."""
+
+
+class WineAssetsError(Exception):
+    """Base of every error of this project; its message is fit to be shown to a user as it is."""
+
+
+class SettingsError(WineAssetsError):
+    """An environment variable or a setting has a value that can't be used."""
+
+
+class MissingExtraError(WineAssetsError):
+    """A capability was asked for whose optional dependencies are not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the extra `{extra}`, which is not installed. "
+            f"Install it with: pip install 'wine-assets[{extra}]'"
+        )
+
+
+class ConfigurationError(WineAssetsError):
+    """A run configuration was refused before anything ran."""
+
+
+class HyperparameterError(ConfigurationError):
+    """A hyperparameter has a wrong name, type, value or combination."""
+
+
+class SourceError(WineAssetsError):
+    """The rows can't be read from where the configuration says they are."""
+
+
+class DataError(WineAssetsError):
+    """The rows were read, and what they hold can't be used."""
+
+
+class ComputeRequestError(WineAssetsError):
+    """A compute request can't be understood, or can't be met on this machine."""
+
+
+class MemoryLimitError(WineAssetsError):
+    """A step needed more memory than its compute request grants."""
+
+
+class TimeLimitError(WineAssetsError):
+    """A step took longer than its compute request grants."""
+
+
+class ArtifactError(WineAssetsError):
+    """A stored file is missing, damaged or not what it should be."""
+
+
+class ExportError(WineAssetsError):
+    """An estimator can't be exported to ONNX."""
+
+
+class ParityError(WineAssetsError):
+    """An exported model doesn't answer as the estimator that it came from."""
