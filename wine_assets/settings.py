@@ -1,0 +1,61 @@
+"""What the user's environment says: the only module of the pipeline that reads it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wine_assets.errors import SettingsError
+
+HOME_VARIABLE = "WINE_ASSETS_HOME"
+COMPUTE_VARIABLE = "WINE_ASSETS_COMPUTE"
+EXECUTOR_VARIABLE = "WINE_ASSETS_EXECUTOR"
+WATCH_VARIABLE = "WINE_ASSETS_WATCH"
+CRON_VARIABLE = "WINE_ASSETS_CRON"
+TIMEZONE_VARIABLE = "WINE_ASSETS_TIMEZONE"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds all that runs write; deleting it is a reset."""
+
+    path: Path
+
+    @property
+    def dagster(self) -> Path:
+        """The Dagster home: run records, event logs, schedules."""
+        return self.path / "dagster"
+
+    @property
+    def data(self) -> Path:
+        """Frames, estimators and exported models, a folder an asset."""
+        return self.path / "data"
+
+    @property
+    def reports(self) -> Path:
+        """Reports for people, as self-contained HTML."""
+        return self.path / "reports"
+
+    @property
+    def incoming(self) -> Path:
+        """The default folder that the sensor watches for data files."""
+        return self.path / "incoming"
+
+
+def home() -> Home:
+    """Return the project's home: `.wine_assets` in the working directory unless WINE_ASSETS_HOME says otherwise."""
+    return Home(Path(os.environ.get(HOME_VARIABLE) or ".wine_assets").absolute())
+
+
+def variable(name: str) -> str:
+    """Return the value of the environment variable `name`; raise SettingsError when it is unset or empty."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingsError(
+            f"The environment variable {name} is not set, and the configuration refers to it. Set it and try again."
+        )
+    return value
+
+
+def optional(name: str, default: str) -> str:
+    """Return the value of the environment variable `name`, or `default` when it is unset or empty."""
+    return os.environ.get(name) or default
