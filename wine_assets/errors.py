@@ -35,6 +35,10 @@ class DataError(WineAssetsError):
     """The rows were read, and what they hold can't be used."""
 
 
+class TrainingError(WineAssetsError):
+    """An estimator can't be fitted on the data that it was given."""
+
+
 class ComputeRequestError(WineAssetsError):
     """A compute request can't be understood, or can't be met on this machine."""
 

@@ -1,0 +1,55 @@
+"""What a family of models has to offer: fit, save, load and export."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from wine_assets.ml.typed import Typed
+
+H = TypeVar("H", bound=Typed)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What an estimator was fitted on, as far as its export has to know it."""
+
+    features: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    classes: tuple[int, ...]
+    fingerprint: str
+    """SHA-256 of the content of the data, in hexadecimal digits."""
+
+    @property
+    def reach(self) -> tuple[float, ...]:
+        """The largest absolute value of each feature."""
+        return tuple(max(abs(low), abs(high)) for low, high in zip(self.low, self.high, strict=True))
+
+
+class Family(Protocol[H]):
+    """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1."""
+
+    name: ClassVar[str]
+    hyperparameters: type[H]
+    batch_invariant: ClassVar[bool]
+    """Whether the exported model promises a row the same bits alone and in any batch."""
+
+    def fit(self, X: Any, y: Any, hyperparameters: H) -> Any:
+        """Return an estimator fitted on X and y; raise TrainingError when it can't be fitted."""
+        ...
+
+    def save(self, estimator: Any, path: Path) -> None:
+        """Write the estimator to `path`, without pickle."""
+        ...
+
+    def load(self, path: Path) -> Any:
+        """Read an estimator that `save` wrote; raise ArtifactError when the file is not one."""
+        ...
+
+    def export(self, estimator: Any, hyperparameters: H, data: TrainingData) -> bytes:
+        """Return a self-contained ONNX model.
+
+        Input `features` float32 [n, features]; outputs `label` int64 [n] and `probabilities` float32 [n, 2].
+        Equal arguments give equal bytes. Raise ExportError for an estimator that this family did not fit.
+        """
+        ...

@@ -1,0 +1,75 @@
+"""Logistic regression, with or without a scaler before it: the family of the reference run."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from wine_assets.errors import ExportError
+from wine_assets.ml import estimators, export
+from wine_assets.ml.families.base import TrainingData
+from wine_assets.ml.hyperparameters import SHUFFLING_SOLVERS, LogisticRegressionHyperparameters
+
+
+class LogisticRegressionFamily:
+    """scikit-learn's LogisticRegression, bare or as the last step of a pipeline that scales first."""
+
+    name: ClassVar[str] = "logistic_regression"
+    hyperparameters: ClassVar[type[LogisticRegressionHyperparameters]] = LogisticRegressionHyperparameters
+    batch_invariant: ClassVar[bool] = True
+
+    def fit(self, X: Any, y: Any, hyperparameters: LogisticRegressionHyperparameters) -> Any:
+        """Return the fitted LogisticRegression, or a Pipeline with a StandardScaler before it.
+
+        X is a frame [n, features] of float64, y a series [n] of int64 in {0, 1}. Without a scaler the result is
+        bit-equal to `LogisticRegression(max_iter=5000, C=...).fit(X, y)`.
+        """
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        classifier = _classifier(hyperparameters)
+        estimator = classifier if hyperparameters.scaler == "none" else make_pipeline(StandardScaler(), classifier)
+        return estimator.fit(X, y)
+
+    def save(self, estimator: Any, path: Path) -> None:
+        """Write the estimator to `path` in the skops format."""
+        estimators.save(estimator, path)
+
+    def load(self, path: Path) -> Any:
+        """Read an estimator that `save` wrote; raise ArtifactError for anything else."""
+        return estimators.load(path)
+
+    def export(self, estimator: Any, hyperparameters: LogisticRegressionHyperparameters, data: TrainingData) -> bytes:
+        """Return the scaler and the model folded, in float64, into one linear graph."""
+        weights, bias = folded(estimator)
+        metadata = export.model_metadata(self.name, hyperparameters, data)
+        return export.linear_classifier(weights, bias, data, metadata)
+
+
+def folded(estimator: Any) -> tuple[Any, float]:
+    """Return the weights, float64 [features], and the bias that act on features as they are measured.
+
+    With z = (x - mean) / scale, coef . z + intercept is (coef / scale) . x + intercept - (coef / scale) . mean.
+    """
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
+    scaler, classifier = (step for _, step in estimator.steps) if isinstance(estimator, Pipeline) else (None, estimator)
+    if not isinstance(classifier, LogisticRegression) or classifier.coef_.shape[0] != 1:
+        raise ExportError(f"Expected a binary LogisticRegression, got {type(classifier).__name__}.")
+    weights = np.asarray(classifier.coef_[0], dtype=np.float64)
+    bias = float(np.asarray(classifier.intercept_)[0])
+    if scaler is None:
+        return weights, bias
+    weights = weights / scaler.scale_
+    return weights, bias - float(weights @ scaler.mean_)
+
+
+def _classifier(hyperparameters: LogisticRegressionHyperparameters) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    given = hyperparameters.model_dump(exclude={"scaler", "class_weight", "random_state"})
+    if hyperparameters.class_weight != "none":
+        given["class_weight"] = hyperparameters.class_weight
+    if hyperparameters.solver in SHUFFLING_SOLVERS:
+        given["random_state"] = hyperparameters.random_state
+    return LogisticRegression(**given)

@@ -1,0 +1,60 @@
+"""Fitting a family on a binarized frame."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from wine_assets.errors import TrainingError
+from wine_assets.ml import dataset
+from wine_assets.ml.families.base import TrainingData
+from wine_assets.ml.families.registry import family_of
+from wine_assets.ml.typed import Typed
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted estimator, and how the fit went."""
+
+    estimator: Any
+    warnings: tuple[str, ...]
+    """What the solver warned of, such as that it stopped at max_iter; empty when all went well."""
+
+
+def train(frame: Any, hyperparameters: Typed) -> Fit:
+    """Fit the family that `hyperparameters` belong to on every feature of `frame`.
+
+    `frame` has float64 features and an int64 `target` of 0 and 1. Raise TrainingError when the solver refuses.
+    """
+    X, y = dataset.features_and_target(frame)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = _fitted(X, y, hyperparameters)
+    return Fit(estimator, tuple(dict.fromkeys(_first_sentence(str(warning.message)) for warning in caught)))
+
+
+def training_data(frame: Any, fingerprint: str) -> TrainingData:
+    """Return what an export has to know of the frame that a model was fitted on."""
+    X, _ = dataset.features_and_target(frame)
+    return TrainingData(
+        features=tuple(X.columns),
+        low=tuple(float(value) for value in X.min()),
+        high=tuple(float(value) for value in X.max()),
+        classes=(0, 1),
+        fingerprint=fingerprint,
+    )
+
+
+def _fitted(X: Any, y: Any, hyperparameters: Typed) -> Any:
+    try:
+        return family_of(hyperparameters).fit(X, y, hyperparameters)
+    except (ValueError, ArithmeticError) as error:
+        raise TrainingError(
+            f"The estimator can't be fitted on {len(X)} rows of {len(X.columns)} features: {error}. "
+            "Change the hyperparameters or the data."
+        ) from error
+
+
+def _first_sentence(message: str) -> str:
+    return message.strip().partition("\n")[0].strip()

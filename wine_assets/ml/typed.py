@@ -1,0 +1,60 @@
+"""The base of every typed configuration: frozen, closed, and refused with one sentence."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from wine_assets.errors import ConfigurationError
+
+
+class Typed(BaseModel):
+    """A frozen model that forbids unknown fields and raises ConfigurationError, in words, for what it refuses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    where: ClassVar[str] = ""
+    """How the run config calls this object, such as `hyperparameters`; empty at its top."""
+    refusal: ClassVar[type[ConfigurationError]] = ConfigurationError
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_with_a_sentence(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise cls.refusal(" ".join(_sentence(cls, detail) for detail in error.errors())) from None
+
+
+def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return _unknown(model, name)
+    if detail["type"] == "missing":
+        return f"{_dotted(model, name)} is missing. {_remedy(model, name)}"
+    if not name:
+        return str(detail["ctx"]["error"]) if "ctx" in detail else f"{model.where or model.__name__}: {detail['msg']}."
+    expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    about = _description(model, name)
+    return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
+
+
+def _unknown(model: type[Typed], name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), {field.lower(): field for field in model.model_fields}, n=1)
+    meant = next((f" Did you mean `{field}`?" for field in model.model_fields if [field.lower()] == close), "")
+    fields = ", ".join(model.model_fields)
+    return f"{_dotted(model, name)} is not known.{meant} The fields are: {fields}."
+
+
+def _description(model: type[Typed], name: str) -> str:
+    field = model.model_fields.get(name.partition(".")[0])
+    return f" ({field.description})" if field is not None and field.description else ""
+
+
+def _remedy(model: type[Typed], name: str) -> str:
+    return f"Change `{_dotted(model, name)}` in the run config."
+
+
+def _dotted(model: type[Typed], name: str) -> str:
+    return f"{model.where}.{name}" if model.where else name
