@@ -1,5 +1,6 @@
 """What the user's environment says: the only module of the pipeline that reads it."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,3 +60,25 @@ def variable(name: str) -> str:
 def optional(name: str, default: str) -> str:
     """Return the value of the environment variable `name`, or `default` when it is unset or empty."""
     return os.environ.get(name) or default
+
+
+def compute_overrides() -> dict[str, object]:
+    """Return the compute requests that WINE_ASSETS_COMPUTE changes: a JSON object of asset names and fields.
+
+    Raise SettingsError when the variable doesn't hold one.
+    """
+    text = optional(COMPUTE_VARIABLE, "{}")
+    try:
+        overrides = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(_not_an_object(text)) from error
+    if not isinstance(overrides, dict):
+        raise SettingsError(_not_an_object(text))
+    return overrides
+
+
+def _not_an_object(text: str) -> str:
+    return (
+        f"{COMPUTE_VARIABLE} must be a JSON object of asset names and compute requests, got {text!r}. "
+        'Write, for example: {"raw_wine": {"memory": "2Gi"}}.'
+    )

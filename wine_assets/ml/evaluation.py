@@ -61,10 +61,10 @@ class Evaluation:
 
     @property
     def calibration(self) -> tuple[Any, Any]:
-        """Observed share of class 1 and mean predicted probability, for each bin of equal width that has rows."""
+        """Observed share of class 1 and mean predicted probability, for each of up to ten bins of equally many rows."""
         from sklearn.calibration import calibration_curve
 
-        observed, predicted = calibration_curve(self.y, self.probability, n_bins=CALIBRATION_BINS)
+        observed, predicted = calibration_curve(self.y, self.probability, n_bins=CALIBRATION_BINS, strategy="quantile")
         return observed, predicted
 
 

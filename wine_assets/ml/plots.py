@@ -22,7 +22,7 @@ def evaluation_picture(evaluation: Evaluation) -> bytes:
     _draw_roc(roc, evaluation)
     _draw_importances(importances, evaluation)
     buffer = io.BytesIO()
-    canvas.print_png(buffer, metadata={"Software": None})
+    canvas.print_figure(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -47,7 +47,7 @@ def _draw_calibration(axes: Any, evaluation: Evaluation) -> None:
         xlabel="predicted P(class 1)",
         ylabel="observed share of class 1",
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def _draw_roc(axes: Any, evaluation: Evaluation) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from wine_assets.ml.evaluation import METRICS, Evaluation
 
+METRICS_HEADER = ("metric", "this model", "over folds ±", "reference")
+
 _PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -20,7 +22,6 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border-bottom: 1px solid #e5e7eb; padding: .35rem .9rem; text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; }
-small { color: #6b7280; }
 </style>
 </head>
 <body>
@@ -32,27 +33,19 @@ $metrics
 $importances
 <h2>Hyperparameters</h2>
 $hyperparameters
-<p><small>Data version $version</small></p>
 </body>
 </html>
 """)
 
 
 def render(
-    evaluation: Evaluation,
-    reference: Evaluation,
-    *,
-    hyperparameters: Mapping[str, Any],
-    summary: str,
-    picture: bytes,
-    version: str,
+    evaluation: Evaluation, reference: Evaluation, *, hyperparameters: Mapping[str, Any], summary: str, picture: bytes
 ) -> str:
     """Return the page: figures beside those of the reference, the picture, importances and hyperparameters."""
     return _PAGE.substitute(
         summary=html.escape(summary),
         picture=data_uri(picture),
-        version=html.escape(version),
-        metrics=_table(("metric", "this model", "over folds ±", "reference"), metric_rows(evaluation, reference)),
+        metrics=_table(METRICS_HEADER, metric_rows(evaluation, reference)),
         importances=_table(
             ("feature", "growth of log-loss", "±"),
             ((i.feature, f"{i.mean:.4f}", f"{i.deviation:.4f}") for i in evaluation.importances),

@@ -1,5 +1,6 @@
 """Fitting a family on a binarized frame."""
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ def train(frame: Any, hyperparameters: Typed) -> Fit:
     return Fit(estimator, tuple(dict.fromkeys(_first_sentence(str(warning.message)) for warning in caught)))
 
 
-def training_data(frame: Any, fingerprint: str) -> TrainingData:
+def training_data(frame: Any) -> TrainingData:
     """Return what an export has to know of the frame that a model was fitted on."""
     X, _ = dataset.features_and_target(frame)
     return TrainingData(
@@ -42,8 +43,19 @@ def training_data(frame: Any, fingerprint: str) -> TrainingData:
         low=tuple(float(value) for value in X.min()),
         high=tuple(float(value) for value in X.max()),
         classes=(0, 1),
-        fingerprint=fingerprint,
+        fingerprint=_fingerprint(frame),
     )
+
+
+def _fingerprint(frame: Any) -> str:
+    """Return the SHA-256 of names, types and values of `frame`, column by column."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name, dtype in frame.dtypes.items():
+        digest.update(f"{name}:{dtype};".encode())
+        digest.update(np.ascontiguousarray(frame[name].to_numpy()).data)
+    return digest.hexdigest()
 
 
 def _fitted(X: Any, y: Any, hyperparameters: Typed) -> Any:

@@ -30,12 +30,21 @@ class Family(Protocol[H]):
     """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1."""
 
     name: ClassVar[str]
-    hyperparameters: type[H]
+    hyperparameters: ClassVar[Any]
+    """The type of the hyperparameters, a subclass of Typed."""
     batch_invariant: ClassVar[bool]
     """Whether the exported model promises a row the same bits alone and in any batch."""
 
     def fit(self, X: Any, y: Any, hyperparameters: H) -> Any:
         """Return an estimator fitted on X and y; raise TrainingError when it can't be fitted."""
+        ...
+
+    def hyperparameters_of(self, estimator: Any) -> H:
+        """Return the hyperparameters that an estimator of this family was fitted with."""
+        ...
+
+    def made(self, estimator: Any) -> bool:
+        """Whether this family fits estimators of this kind."""
         ...
 
     def save(self, estimator: Any, path: Path) -> None:

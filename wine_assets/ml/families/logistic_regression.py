@@ -8,6 +8,9 @@ from wine_assets.ml import estimators, export
 from wine_assets.ml.families.base import TrainingData
 from wine_assets.ml.hyperparameters import SHUFFLING_SOLVERS, LogisticRegressionHyperparameters
 
+_SHARED = ("C", "l1_ratio", "solver", "max_iter", "tol", "fit_intercept")
+"""The fields that scikit-learn's LogisticRegression calls the same and takes as they are."""
+
 
 class LogisticRegressionFamily:
     """scikit-learn's LogisticRegression, bare or as the last step of a pipeline that scales first."""
@@ -28,6 +31,24 @@ class LogisticRegressionFamily:
         classifier = _classifier(hyperparameters)
         estimator = classifier if hyperparameters.scaler == "none" else make_pipeline(StandardScaler(), classifier)
         return estimator.fit(X, y)
+
+    def hyperparameters_of(self, estimator: Any) -> LogisticRegressionHyperparameters:
+        """Return what `fit` was given; a seed that the solver doesn't use is 0."""
+        scaler, classifier = _steps(estimator)
+        given = {name: getattr(classifier, name) for name in _SHARED}
+        return LogisticRegressionHyperparameters(
+            **given,
+            scaler="none" if scaler is None else "standard",
+            class_weight=classifier.class_weight or "none",
+            random_state=classifier.random_state or 0,
+        )
+
+    def made(self, estimator: Any) -> bool:
+        """Whether the estimator is a LogisticRegression, alone or after a StandardScaler."""
+        try:
+            return bool(_steps(estimator))
+        except ExportError:
+            return False
 
     def save(self, estimator: Any, path: Path) -> None:
         """Write the estimator to `path` in the skops format."""
@@ -50,12 +71,8 @@ def folded(estimator: Any) -> tuple[Any, float]:
     With z = (x - mean) / scale, coef . z + intercept is (coef / scale) . x + intercept - (coef / scale) . mean.
     """
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
 
-    scaler, classifier = (step for _, step in estimator.steps) if isinstance(estimator, Pipeline) else (None, estimator)
-    if not isinstance(classifier, LogisticRegression) or classifier.coef_.shape[0] != 1:
-        raise ExportError(f"Expected a binary LogisticRegression, got {type(classifier).__name__}.")
+    scaler, classifier = _steps(estimator)
     weights = np.asarray(classifier.coef_[0], dtype=np.float64)
     bias = float(np.asarray(classifier.intercept_)[0])
     if scaler is None:
@@ -64,10 +81,26 @@ def folded(estimator: Any) -> tuple[Any, float]:
     return weights, bias - float(weights @ scaler.mean_)
 
 
+def _steps(estimator: Any) -> tuple[Any, Any]:
+    """Return the scaler, or None, and the classifier; raise ExportError for any other estimator."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    scaler, classifier = (steps[0], steps[1]) if len(steps) == 2 else (None, steps[0])  # noqa: PLR2004 - as it says
+    if isinstance(classifier, LogisticRegression) and isinstance(scaler, StandardScaler | None):
+        return scaler, classifier
+    raise ExportError(
+        f"Expected a LogisticRegression, alone or after a StandardScaler, got {type(estimator).__name__}. "
+        "Fit it with this family, or export it with skl2onnx."
+    )
+
+
 def _classifier(hyperparameters: LogisticRegressionHyperparameters) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    given = hyperparameters.model_dump(exclude={"scaler", "class_weight", "random_state"})
+    given = hyperparameters.model_dump(include=set(_SHARED))
     if hyperparameters.class_weight != "none":
         given["class_weight"] = hyperparameters.class_weight
     if hyperparameters.solver in SHUFFLING_SOLVERS:

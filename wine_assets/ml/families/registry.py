@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wine_assets.errors import ExportError
 from wine_assets.ml.families.base import Family
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
 from wine_assets.ml.typed import Typed
@@ -12,3 +13,14 @@ FAMILIES: tuple[Family[Any], ...] = (LogisticRegressionFamily(),)
 def family_of(hyperparameters: Typed) -> Family[Any]:
     """Return the family whose hyperparameters these are."""
     return next(family for family in FAMILIES if isinstance(hyperparameters, family.hyperparameters))
+
+
+def family_that_made(estimator: Any) -> Family[Any]:
+    """Return the family that fitted this estimator; raise ExportError when none did."""
+    for family in FAMILIES:
+        if family.made(estimator):
+            return family
+    raise ExportError(
+        f"No family fits estimators such as {type(estimator).__name__}; the families are: "
+        f"{', '.join(family.name for family in FAMILIES)}."
+    )

@@ -1,0 +1,22 @@
+"""The assembly point: every asset, job, schedule and sensor of the code location."""
+
+import dagster as dg
+
+from wine_assets import settings
+from wine_assets.execution.compute import override
+from wine_assets.orchestration import jobs, resources
+
+
+def build_definitions() -> dg.Definitions:
+    """Return the definitions that the settings describe; raise a WineAssetsError for settings that make no sense."""
+    requests = override({step.name: step.request for step in jobs.STEPS}, settings.compute_overrides())
+    return dg.Definitions(
+        assets=[step.asset(requests[step.name]) for step in jobs.STEPS],
+        jobs=[jobs.training_job, jobs.data_job],
+        schedules=[jobs.training_schedule()],
+        resources=resources.io_managers(),
+        executor=resources.executor(),
+    )
+
+
+defs = build_definitions()

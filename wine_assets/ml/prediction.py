@@ -1,0 +1,40 @@
+"""What an exported model predicts for rows of a frame."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from wine_assets.inference.predictor import Predictor
+from wine_assets.ml import dataset
+from wine_assets.ml.typed import Typed
+
+VERSION = "1"
+
+
+class PredictionsParams(Typed):
+    """Which rows the predictions are shown for."""
+
+    where: ClassVar[str] = "predictions"
+
+    rows: int = Field(default=10, ge=1, le=10_000, description="how many rows are sampled, 1 to 10,000")
+    random_state: int = Field(default=41, ge=0, le=2**32 - 1, description="seed of the sample; the reference has 41")
+
+
+def predict_sample(content: bytes, frame: Any, rows: int, random_state: int) -> Any:
+    """Return a frame of the sampled rows: index, true class, label, P(class 1).
+
+    The rows are those that `frame.sample(rows, random_state=random_state)` picks, or all when there are fewer.
+    """
+    import pandas as pd
+
+    predictor = Predictor(content)
+    sample = frame.sample(min(rows, len(frame)), random_state=random_state)
+    features = sample[list(predictor.features)].to_numpy()
+    return pd.DataFrame(
+        {
+            "row": sample.index.to_numpy(),
+            "target": sample[dataset.TARGET].to_numpy(),
+            "label": predictor.predict(features),
+            "probability": predictor.predict_proba(features)[:, 1],
+        }
+    )

@@ -1,0 +1,166 @@
+"""The layout of a table to learn from: features first, the class column last and named `target`."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from wine_assets.errors import SourceError
+from wine_assets.ml import wine_layout
+from wine_assets.ml.csv_layout import CLASS_NAMES
+from wine_assets.ml.dataset import TARGET
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN_COLUMNS = 20
+_CLASS_AND_INDEX = 2
+_INDEX_NAMES = ("index", "id", "no", "nr", "row", "rowid", "row_id", "rownames", "rn", "#")
+
+
+def shaped(
+    frame: "pd.DataFrame", class_column: str, features: list[str], name: str
+) -> "tuple[pd.DataFrame, Literal['wine', 'table']]":
+    """Return the features and the class of a table as it was read, and which layout was recognised.
+
+    A frame whose columns are numbers came from a file without a header. Raises SourceError when there is no
+    class column, more than one, or a column that was asked for isn't there.
+    """
+    if not len(frame):
+        raise SourceError(f"{name} has a header but no rows: check how it was written")
+    if not isinstance(frame.columns[0], str):
+        return _unnamed_wine(frame, name), "wine"
+    _check_names(frame, name)
+    frame = _without_index(_without_blank_column(frame, name))
+    columns = {} if class_column or features else wine_layout.named_columns(list(frame.columns))
+    if columns:
+        return _named_wine(frame, columns, name), "wine"
+    return _plain(frame, class_column, features, name), "table"
+
+
+def _check_names(frame: "pd.DataFrame", name: str) -> None:
+    doubles = [column for column, count in Counter(frame.columns).items() if column and count > 1]
+    if doubles:
+        raise SourceError(f"{name} has more than one column named `{doubles[0]}`: rename or remove one")
+
+
+def _unnamed_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """Recognise UCI's layout, with the class first or last, and perhaps an index in front."""
+    width = len(wine_layout.FEATURES) + 1
+    if frame.shape[1] == width + 1 and _counts_up(frame.iloc[:, 0]):
+        frame = frame.iloc[:, 1:]
+    place = wine_layout.class_position(frame) if frame.shape[1] == width else None
+    if place is None:
+        raise SourceError(
+            f"{name} has no header, and its {frame.shape[1]} columns aren't those of the UCI wine data: "
+            "add a first line with the names of the columns"
+        )
+    others = [column for at, column in enumerate(frame.columns) if at != place]
+    return _wine(frame, dict(zip(wine_layout.FEATURES, others, strict=True)), frame.columns[place], name)
+
+
+def _named_wine(frame: "pd.DataFrame", columns: dict[str, str], name: str) -> "pd.DataFrame":
+    rest = [column for column in frame.columns if column not in columns.values()]
+    if len(rest) == _CLASS_AND_INDEX:
+        rest = [column for column in rest if not _counts_up(frame[column])] or rest
+    if len(rest) != 1:
+        rest = [_class_column(frame[rest], name)]
+    return _wine(frame, columns, rest[0], name)
+
+
+def _wine(frame: "pd.DataFrame", columns: dict[str, Any], class_column: Any, name: str) -> "pd.DataFrame":
+    labels = wine_layout.scikit_learn_classes(_labels(frame[class_column]), name)
+    floats = {feature: _floats(frame[column]) for feature, column in columns.items()}
+    return _assembled(floats, labels)
+
+
+def _floats(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.astype("float64") if column.dtype.kind == "i" else column
+
+
+def _plain(frame: "pd.DataFrame", class_column: str, features: list[str], name: str) -> "pd.DataFrame":
+    target = _asked_for(frame, class_column, "class_column", name) if class_column else _class_column(frame, name)
+    chosen = [_asked_for(frame, feature, "features", name) for feature in features]
+    chosen = chosen or [column for column in frame.columns if column != target]
+    _check_features(chosen, target, name)
+    return _assembled({column: frame[column] for column in chosen}, _labels(frame[target]))
+
+
+def _check_features(chosen: list[str], target: str, name: str) -> None:
+    doubles = [column for column, count in Counter(chosen).items() if count > 1]
+    if doubles:
+        raise SourceError(f"`features` names `{doubles[0]}` more than once: name each column once")
+    if target in chosen:
+        raise SourceError(f"`features` names `{target}`, which is the class column of {name}: leave it out")
+    if TARGET in chosen:
+        raise SourceError(
+            f"{name} has a feature named `{TARGET}` beside the class column `{target}`, and that name is kept for the "
+            "class: rename the column, or leave it out with `features`"
+        )
+    if not chosen:
+        raise SourceError(f"{name} has no column but the class column `{target}`: a table needs at least one feature")
+
+
+def _asked_for(frame: "pd.DataFrame", column: str, field: str, name: str) -> str:
+    """Return the column that a field names: exactly, or else regardless of case."""
+    if column in frame.columns:
+        return column
+    alike = [known for known in frame.columns if known.lower() == column.strip().lower()]
+    if len(alike) == 1:
+        return str(alike[0])
+    raise SourceError(f"`{field}` names `{column}`, which {name} doesn't have: its columns are {_listed(frame)}")
+
+
+def _class_column(frame: "pd.DataFrame", name: str) -> str:
+    found = [column for column in frame.columns if column.lower().replace(" ", "_") in CLASS_NAMES]
+    if len(found) == 1:
+        return str(found[0])
+    problem = (
+        f"more than one column could hold the class ({', '.join(found)})" if found else "no class column was found"
+    )
+    raise SourceError(f"{name}: {problem} among {_listed(frame)}. Name the class column in `class_column`")
+
+
+def _listed(frame: "pd.DataFrame") -> str:
+    shown = ", ".join(f"`{column}`" for column in frame.columns[:_SHOWN_COLUMNS])
+    return shown if frame.shape[1] <= _SHOWN_COLUMNS else f"{shown} and {frame.shape[1] - _SHOWN_COLUMNS} more"
+
+
+def _without_blank_column(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """Leave out a first column without a name, which is an index, and a last one that is empty (trailing separator)."""
+    names = list(frame.columns)
+    keep = [bool(column.strip()) for column in names]
+    keep[-1] = keep[-1] or not bool(frame.iloc[:, -1].isna().all())
+    keep[0] = bool(names[0].strip()) and not names[0].lower().startswith("unnamed: ")
+    frame = frame.loc[:, keep] if not all(keep) else frame
+    blank = [place for place, column in enumerate(names, start=1) if keep[place - 1] and not column.strip()]
+    if blank:
+        raise SourceError(f"Column {blank[0]} of {name} has no name: give every column a name in the first line")
+    return frame
+
+
+def _without_index(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Leave out a first column that is named like an index and only counts the rows."""
+    first = frame.columns[0]
+    if frame.shape[1] > _CLASS_AND_INDEX and first.lower() in _INDEX_NAMES and _counts_up(frame.iloc[:, 0]):
+        return frame.iloc[:, 1:]
+    return frame
+
+
+def _counts_up(column: "pd.Series[Any]") -> bool:
+    return column.dtype.kind == "i" and bool((column.diff().iloc[1:] > 0).all())
+
+
+def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return labels as int64 or text; a blank label is a missing one, and whole numbers in floats are integers."""
+    if column.dtype.kind == "f" and bool((column % 1 == 0).all()):
+        return column.astype("int64")
+    if column.dtype.kind in "OTU" or str(column.dtype) in ("str", "string"):
+        text = column.astype("str").str.strip()
+        return text.mask(text == "")
+    return column
+
+
+def _assembled(features: "dict[str, pd.Series[Any]]", labels: "pd.Series[Any]") -> "pd.DataFrame":
+    """Put the columns together without copying them."""
+    import pandas as pd
+
+    return pd.DataFrame({**features, TARGET: labels}, copy=False)

@@ -1,0 +1,112 @@
+"""The typed run configs of assets and jobs; the launchpad makes its forms from them."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from wine_assets.ml.dataset import BinarizeParams
+from wine_assets.ml.evaluation import EvaluationParams
+from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.prediction import PredictionsParams
+from wine_assets.ml.sources import BundledSource, FileSource, SqlSource
+from wine_assets.ml.typed import Typed
+
+
+class BundledSourceConfig(dg.Config, BundledSource):
+    """Rows from the wine data that scikit-learn ships."""
+
+
+class FileSourceConfig(dg.Config, FileSource):
+    """Rows from a CSV or Parquet file."""
+
+
+class SqlSourceConfig(dg.Config, SqlSource):
+    """Rows from a SQL query."""
+
+
+SourceConfig = BundledSourceConfig | FileSourceConfig | SqlSourceConfig
+
+_SOURCE: Any = Field(
+    default=BundledSourceConfig(), discriminator="kind", description="where the rows come from; the default is bundled"
+)
+_NEGATIVE_CLASSES: Any = Field(
+    default=["0"],
+    min_length=1,
+    description='labels of the classes that become 0, every other becomes 1; the default is ["0"]',
+)
+
+
+class RawWineConfig(dg.Config, Typed):
+    """The config of raw_wine."""
+
+    source: SourceConfig = _SOURCE
+
+
+class BinarizedWineConfig(dg.Config, BinarizeParams):
+    """The config of binarized_wine."""
+
+    # The launchpad takes `0` and `"0"` alike for this type; BinarizeParams makes text of both.
+    negative_classes: list[Any] = _NEGATIVE_CLASSES
+
+
+class HyperparametersConfig(dg.Config, LogisticRegressionHyperparameters):
+    """The hyperparameters of the model; the defaults are the better model: scaled, C=1."""
+
+
+class WineModelConfig(dg.Config, Typed):
+    """The config of wine_model."""
+
+    hyperparameters: HyperparametersConfig = Field(
+        default=HyperparametersConfig(), description="what the estimator is fitted with"
+    )
+
+
+class EvaluationConfig(dg.Config, EvaluationParams):
+    """The config of model_evaluation."""
+
+
+class PredictionsConfig(dg.Config, PredictionsParams):
+    """The config of wine_predictions."""
+
+
+class DataConfig(dg.Config, Typed):
+    """The config of data_job."""
+
+    source: SourceConfig = _SOURCE
+    negative_classes: list[Any] = _NEGATIVE_CLASSES
+
+
+class TrainingConfig(dg.Config, Typed):
+    """The config of training_job: the whole way from rows to predictions."""
+
+    source: SourceConfig = _SOURCE
+    negative_classes: list[Any] = _NEGATIVE_CLASSES
+    hyperparameters: HyperparametersConfig = Field(
+        default=HyperparametersConfig(), description="what the estimator is fitted with"
+    )
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how held-out figures are made")
+    predictions: PredictionsConfig = Field(default=PredictionsConfig(), description="which rows are predicted")
+
+
+def data_configs(config: DataConfig | TrainingConfig) -> dict[str, dg.Config]:
+    """Return the config of each data asset."""
+    return {
+        "raw_wine": RawWineConfig(source=config.source),
+        "binarized_wine": BinarizedWineConfig(negative_classes=config.negative_classes),
+    }
+
+
+def training_configs(config: TrainingConfig) -> dict[str, dg.Config]:
+    """Return the config of each asset that training_job materializes and that has one."""
+    return data_configs(config) | {
+        "wine_model": WineModelConfig(hyperparameters=config.hyperparameters),
+        "model_evaluation": config.evaluation,
+        "wine_predictions": config.predictions,
+    }
+
+
+def run_config(configs: dict[str, dg.Config]) -> dict[str, Any]:
+    """Return what Dagster wants to be told for assets with these configs."""
+    config: dict[str, Any] = dg.RunConfig(ops=configs).to_config_dict()  # type: ignore[no-untyped-call]
+    return config

@@ -1,0 +1,46 @@
+"""The data group: rows as they are measured, and with two classes."""
+
+from wine_assets.execution.compute import ComputeRequest
+from wine_assets.ml import dataset, sources, validation
+from wine_assets.orchestration import described
+from wine_assets.orchestration.configs import BinarizedWineConfig, RawWineConfig
+from wine_assets.orchestration.steps import Frame, Made, step
+
+
+@step(
+    group="data",
+    format_name="frame",
+    kinds={"python", "pandas", "parquet"},
+    code_version=sources.VERSION,
+    request=ComputeRequest(cpu="1", memory="500Mi", timeout="10m", retries=1),
+    checks=validation.CHECKS,
+)
+def raw_wine(config: RawWineConfig) -> Made:
+    """Rows as their source has them: features first, the class of each row last, as `target`."""
+    source = sources.load(config.source)
+    return Made(
+        source.frame,
+        outcomes=validation.validate(source.frame, source.layout),
+        identity={"fingerprint": source.fingerprint},
+        metadata={
+            **described.frame(source.frame),
+            "origin": source.origin,
+            "classes": described.class_counts(source.frame["target"]),
+        },
+    )
+
+
+@step(
+    group="data",
+    format_name="frame",
+    kinds={"python", "pandas", "parquet"},
+    code_version=dataset.VERSION,
+    request=ComputeRequest(cpu="1", memory="500Mi", timeout="10m"),
+)
+def binarized_wine(config: BinarizedWineConfig, raw_wine: Frame) -> Made:
+    """Rows whose target is 0 for the negative classes and 1 for every other."""
+    frame = dataset.binarize(raw_wine, config)
+    return Made(
+        frame,
+        metadata={**described.frame(frame), "classes": described.class_counts(frame["target"])},
+    )

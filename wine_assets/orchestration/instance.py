@@ -1,0 +1,32 @@
+"""The project's own Dagster home, and the instance that lives in it."""
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+
+from wine_assets.files import atomic_write
+from wine_assets.settings import Home
+
+CONFIGURATION = """\
+# The project's own Dagster home: runs start at once, each in a process of its own, and nothing is reported to anyone.
+telemetry:
+  enabled: false
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+run_monitoring:
+  enabled: true
+"""
+
+
+def prepare(home: Home) -> None:
+    """Make the Dagster home where there is none; one that is there stays as it is."""
+    configuration = home.dagster / "dagster.yaml"
+    if not configuration.exists():
+        atomic_write(configuration, CONFIGURATION.encode())
+
+
+def quiet_instance(home: Home) -> dg.DagsterInstance:
+    """Return the instance of the project's home; it records everything and writes no log lines to the terminal."""
+    prepare(home)
+    quiet = {"python_logs": {"python_log_level": "CRITICAL"}}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home.dagster), overrides=quiet))

@@ -1,0 +1,113 @@
+"""Where assets lie: one immutable file a data version, in formats that hold data and no code."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from wine_assets import settings
+from wine_assets.errors import ArtifactError
+from wine_assets.files import atomic_path, atomic_write, sweep_temporaries
+from wine_assets.orchestration import versions
+
+KEPT_VERSIONS = 3
+"""How many versions of an asset stay on disk: the recorded one, and the ones before it."""
+ORPHAN_AGE_S = 3600.0
+"""After how long a temporary file counts as left behind by a killed process."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the values of one kind of asset are written and read."""
+
+    suffix: str
+    write: Callable[[Any, Path], None]
+    read: Callable[[Path], Any]
+
+
+def _write_frame(frame: Any, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, engine="pyarrow")
+
+
+def _read_frame(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(path, engine="pyarrow")
+
+
+def _write_estimator(estimator: Any, path: Path) -> None:
+    from wine_assets.ml.families.registry import family_that_made
+
+    family_that_made(estimator).save(estimator, path)
+
+
+def _read_estimator(path: Path) -> Any:
+    from wine_assets.ml import estimators
+
+    return estimators.load(path)
+
+
+def _write_json(value: Any, path: Path) -> None:
+    atomic_write(path, json.dumps(value, indent=2, sort_keys=True).encode())
+
+
+FORMATS = {
+    "frame": Format(".parquet", _write_frame, _read_frame),
+    "estimator": Format(".skops", _write_estimator, _read_estimator),
+    "model": Format(".onnx", lambda content, path: atomic_write(path, content), Path.read_bytes),
+    "report": Format(".json", _write_json, lambda path: json.loads(path.read_bytes())),
+}
+
+
+def artifact_path(asset: str, version: str, format_name: str) -> Path:
+    """Return where the given version of an asset lies."""
+    return settings.home().data / asset / f"{version}{FORMATS[format_name].suffix}"
+
+
+class ArtifactIOManager(dg.ConfigurableIOManager):
+    """Writes each data version of an asset to a file of its own, and reads the one that a run consumes.
+
+    A file is written whole or not at all, and never changed afterwards: a run that is killed leaves what Dagster
+    has on record, and the files that the record names, as they were.
+    """
+
+    format_name: str
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write the value under the version that its Output carries."""
+        path = Path(context.output_metadata["path"].value)
+        FORMATS[self.format_name].write(obj, path)
+        versions.forget(context.run_id, context.asset_key)
+        _prune(path.parent, self._recorded(context.step_context.instance, context.asset_key), path)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""
+        version = versions.consumed(context.instance, context.step_context.run_id, context.asset_key)
+        path = artifact_path(context.asset_key.to_user_string(), version, self.format_name)
+        try:
+            return FORMATS[self.format_name].read(path)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            raise ArtifactError(
+                f"{path} can't be read: {error}. Materialize {context.asset_key.to_user_string()} again."
+            ) from error
+
+    def _recorded(self, instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
+        record = versions.latest(instance, key)
+        return versions.recorded(record) if record else ""
+
+
+def _prune(folder: Path, recorded: str, written: Path) -> None:
+    """Remove all but the newest files of an asset, never the recorded one nor the one just written."""
+    newest_first = sorted(folder.glob(f"[!.]*{written.suffix}"), key=lambda path: -path.stat().st_mtime)
+    for path in newest_first[KEPT_VERSIONS:]:
+        if path != written and path.stem != recorded:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+    sweep_temporaries(folder, older_than_s=ORPHAN_AGE_S)

@@ -1,0 +1,57 @@
+"""Jobs that take one typed config, and what starts them by the clock."""
+
+from typing import Any
+
+import dagster as dg
+
+from wine_assets import settings
+from wine_assets.orchestration.configs import (
+    DataConfig,
+    TrainingConfig,
+    data_configs,
+    run_config,
+    training_configs,
+)
+from wine_assets.orchestration.data_assets import binarized_wine, raw_wine
+from wine_assets.orchestration.model_assets import model_evaluation, wine_model, wine_model_onnx, wine_predictions
+
+DATA_STEPS = (raw_wine, binarized_wine)
+STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, wine_predictions)
+"""Every asset, each after those that it reads."""
+
+
+@dg.config_mapping
+def _training_mapping(config: TrainingConfig) -> dict[str, Any]:
+    return run_config(training_configs(config))
+
+
+@dg.config_mapping
+def _data_mapping(config: DataConfig) -> dict[str, Any]:
+    return run_config(data_configs(config))
+
+
+training_job = dg.define_asset_job(
+    "training_job",
+    selection=[step.name for step in STEPS],
+    config=_training_mapping,
+    description="From rows to a verified ONNX model. A bad config is refused at launch, before any asset runs.",
+)
+
+data_job = dg.define_asset_job(
+    "data_job",
+    selection=[step.name for step in DATA_STEPS],
+    config=_data_mapping,
+    description="Read and binarize the rows; what learns from them follows by its automation conditions.",
+)
+
+
+def training_schedule() -> dg.ScheduleDefinition:
+    """Return the schedule that trains by the clock of the settings; it is off until somebody turns it on."""
+    return dg.ScheduleDefinition(
+        name="training_schedule",
+        job=training_job,
+        cron_schedule=settings.optional(settings.CRON_VARIABLE, "0 6 * * 1"),
+        execution_timezone=settings.optional(settings.TIMEZONE_VARIABLE, "Europe/Lisbon"),
+        run_config=TrainingConfig().model_dump(mode="json", exclude={"source"}),
+        description="Trains every Monday at six, unless the settings say otherwise.",
+    )

@@ -1,0 +1,110 @@
+"""Runs started from Python: which assets are stale, and the job that makes those alone."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from wine_assets.errors import SourceError
+from wine_assets.ml import sources
+from wine_assets.orchestration import io, versions
+from wine_assets.orchestration.configs import TrainingConfig, training_configs
+from wine_assets.orchestration.jobs import STEPS
+from wine_assets.orchestration.steps import Step
+
+Listener = Callable[[dg.DagsterEvent], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run ended."""
+
+    run_id: str
+    success: bool
+    error: str
+    """What went wrong, in one sentence; empty when nothing did."""
+
+
+def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[str]:
+    """Return the names of the assets that `config` would make otherwise than they are, in order.
+
+    The versions to expect are computed from the content of the source, the config and the code, without reading
+    a row; an asset whose file is gone is stale, too. A source that can't be reached makes all of them stale, so
+    that the run says why.
+    """
+    try:
+        fingerprint = sources.fingerprint(config.source)
+    except SourceError:
+        return [step.name for step in STEPS]
+    configs = training_configs(config)
+    expected: dict[str, str] = {}
+    for step in STEPS:
+        made_of = {"fingerprint": fingerprint} if step.name == STEPS[0].name else _made_of(configs.get(step.name))
+        expected[step.name] = step.version(made_of, {name: expected[name] for name in step.inputs})
+    return [step.name for step in STEPS if not _is_fresh(instance, step, expected[step.name])]
+
+
+def execute(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    config: Mapping[str, Any],
+    assets: list[str],
+    listener: Listener,
+) -> Finished:
+    """Run the job for these assets in this process, recorded as any other run; tell each event as it comes."""
+    run_id = str(uuid.uuid4())
+    failures: list[str] = []
+
+    def heard(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.is_step_failure:
+            failures.append(_sentence(event))
+        listener(event)
+
+    instance.add_event_listener(run_id, heard)
+    result = job.execute_in_process(
+        run_config=config,
+        instance=instance,
+        run_id=run_id,
+        asset_selection=[dg.AssetKey(name) for name in assets],
+        raise_on_error=False,
+    )
+    return Finished(run_id, result.success, " ".join(failures))
+
+
+def latest_metadata(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
+    """Return the metadata of the newest materialization of each asset, as plain values."""
+    records = {step.name: versions.latest(instance, dg.AssetKey(step.name)) for step in STEPS}
+    return {
+        name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
+        for name, record in records.items()
+        if record is not None and record.asset_materialization is not None
+    }
+
+
+def _made_of(config: dg.Config | None) -> dict[str, Any]:
+    return config.model_dump(mode="json") if config is not None else {}
+
+
+def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
+    record = versions.latest(instance, dg.AssetKey(step.name))
+    return (
+        record is not None
+        and versions.recorded(record) == expected
+        and io.artifact_path(step.name, expected, step.format_name).exists()
+    )
+
+
+def _sentence(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = error.message.strip() if error is not None else "it failed"
+    return f"{event.step_key} failed: {message}"

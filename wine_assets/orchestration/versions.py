@@ -1,0 +1,68 @@
+"""The data version of every asset: what it is made of, hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.data_version import extract_data_version_from_entry
+
+from wine_assets.errors import ArtifactError
+
+_DIGITS = 32
+_CONSUMED_LIMIT = 1024
+_consumed: dict[tuple[str, str], str] = {}
+
+
+def data_version(asset: str, code_version: str, made_of: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Return 32 hexadecimal digits that change when, and only when, the asset would be made otherwise.
+
+    `made_of` is the asset's config, or what identifies its content; `inputs` are the data versions of the assets
+    that it reads, by name.
+    """
+    parts = {"asset": asset, "code": code_version, "made_of": made_of, "inputs": inputs}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:
+    """Return the record of the newest materialization of an asset, or None."""
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=1).records
+    return records[0] if records else None
+
+
+def recorded(record: dg.EventLogRecord) -> str:
+    """Return the data version that a materialization was recorded with, or "" when it has none."""
+    version = extract_data_version_from_entry(record.event_log_entry)
+    return version.value if version else ""
+
+
+def consumed(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> str:
+    """Return the version of an input that a run reads: the run's own, or else the newest there is.
+
+    The answer stays the same for the rest of the run, so that what is loaded and what the versions below it are
+    made of are one, even while another run materializes the same asset. Raise ArtifactError when there is none.
+    """
+    remembered = _consumed.get((run_id, key.to_user_string()))
+    return remembered or _remember(run_id, key, _look_up(instance, run_id, key))
+
+
+def forget(run_id: str, key: dg.AssetKey) -> None:
+    """Let the next reader look up an asset that this run has just made anew."""
+    _consumed.pop((run_id, key.to_user_string()), None)
+
+
+def _look_up(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> str:
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=20).records
+    own = [record for record in records if record.run_id == run_id]
+    chosen = next(iter([*own, *records]), None)
+    if chosen is None:
+        raise ArtifactError(f"{key.to_user_string()} has never been materialized. Materialize it first.")
+    return recorded(chosen)
+
+
+def _remember(run_id: str, key: dg.AssetKey, version: str) -> str:
+    if len(_consumed) >= _CONSUMED_LIMIT:
+        _consumed.pop(next(iter(_consumed)))
+    _consumed[run_id, key.to_user_string()] = version
+    return version
