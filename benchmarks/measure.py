@@ -118,10 +118,10 @@ def run_child(argv: Sequence[str | Path], env: Mapping[str, str] | None = None, 
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def ask_child(script: str, child: str, *arguments: str) -> Any:
+def ask_child(script: str, child: str, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
     """Call one of a script's `children` in a fresh interpreter and return its answer."""
     argv = [sys.executable, script, "--child", child, *arguments]
-    ended = subprocess.run(argv, stdout=subprocess.PIPE, check=False, cwd=ROOT)
+    ended = subprocess.run(argv, stdout=subprocess.PIPE, check=False, cwd=ROOT, env=env)
     if ended.returncode:
         raise SystemExit(f"{_shown(argv)} ended with status {ended.returncode}")
     return json.loads(ended.stdout)
@@ -132,6 +132,11 @@ def environment(**changes: str) -> dict[str, str]:
     left_out = ("PYTHON", "DAGSTER", "WINE_ASSETS", "FLYTE", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, **changes}
+
+
+def one_thread() -> dict[str, str]:
+    """Give an environment with one BLAS and OpenMP thread: idle ones spin, and a busy machine upsets them."""
+    return environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 
 def script(
@@ -149,20 +154,26 @@ def script(
 def command_line(runs: int | None) -> argparse.Namespace:
     """Read the flags that every script takes."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--runs", type=_at_least_one, default=runs, help="measured rounds, %(default)s by default")
+    parser.add_argument(
+        "--runs",
+        type=_at_least_one,
+        default=runs,
+        help=f"measured rounds; {runs or 'what each script finds enough'} by default",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 when a bound is missed")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def finish(figures: list[Figure], arguments: argparse.Namespace) -> None:
-    """Print the figures, and say by the exit status whether the bounds hold if the caller is strict."""
+def finish(figures: list[Figure], arguments: argparse.Namespace, *, failed: bool = False) -> None:
+    """Print the figures, and exit: 2 if a script failed, 1 if the caller is strict and a bound is missed, else 0."""
     if arguments.json:
         print(json.dumps({"machine": machine(), "figures": [figure.as_json() for figure in figures]}, indent=2))
     else:
         print_figures(figures)
-    sys.exit(1 if arguments.strict and any(figure.met is False for figure in figures) else 0)
+    missed = arguments.strict and any(figure.met is False for figure in figures)
+    sys.exit(2 if failed else int(missed))
 
 
 def machine() -> dict[str, Any]:
@@ -179,7 +190,7 @@ def print_figures(figures: Sequence[Figure]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("figure", "unit", "peer", title="Speed and memory against a peer in the same run")
     for heading in ("ours", "peer's", "ratio", "bound", "met?"):
         table.add_column(heading, justify="right", no_wrap=True)
