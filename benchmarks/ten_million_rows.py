@@ -43,6 +43,7 @@ def figures(runs: int) -> list[Figure]:
     """Run ours, pyarrow and the fingerprint in turns."""
     if not (LARGE.exists() and SMALL.exists()):
         measure.ask_child(__file__, "write")
+    _asked("pyarrow")  # a virtual machine is slow the first time that it uses this much memory
     ours, peer, fingerprint = measure.interleaved(
         runs, *(partial(_asked, child) for child in ("pipeline", "pyarrow", "fingerprint"))
     )
