@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import DataError
+from wine_assets.ml.dataset import TARGET
 from wine_assets.ml.duplicates import duplicate_rows
-from wine_assets.ml.findings import FINDERS, FIRST_ROWS, REMEDIES, Finding, outside
+from wine_assets.ml.findings import FINDERS, FIRST_ROWS, MIN_ROWS_PER_CLASS, REMEDIES, Finding, outside
 from wine_assets.ml.wine_layout import FEATURES, PHYSICAL_RANGES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TARGET = "target"
 MIN_CLASSES = 2
-MIN_ROWS_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,18 @@ def failure(outcomes: Sequence[CheckOutcome]) -> DataError | None:
 
 
 def _passing(spec: CheckSpec, frame: "pd.DataFrame") -> CheckOutcome:
-    return CheckOutcome(
-        spec.name, True, spec.blocking, f"{spec.description[:-1]}: {len(frame)} rows.", {"rows": len(frame)}
-    )
+    message = f"{spec.description[:-1]} ({len(frame)} rows)."
+    return CheckOutcome(spec.name, passed=True, blocking=spec.blocking, message=message, metadata={"rows": len(frame)})
 
 
 def _failing(spec: CheckSpec, frame: "pd.DataFrame", columns: list[str]) -> CheckOutcome:
     findings = FINDERS[spec.name](frame, columns)
     shown = "; ".join(finding.sentence() for finding in findings[:FIRST_ROWS])
     more = f"; and {len(findings) - FIRST_ROWS} more columns" if len(findings) > FIRST_ROWS else ""
-    message = f"Check `{spec.name}` failed: {shown}{more}. {REMEDIES[spec.name]}"
-    return CheckOutcome(spec.name, False, spec.blocking, message, _metadata(frame, findings))
+    verdict = "failed" if spec.blocking else "warns"
+    message = f"Check `{spec.name}` {verdict}: {shown}{more}. {REMEDIES[spec.name]}"
+    metadata = _metadata(frame, findings)
+    return CheckOutcome(spec.name, passed=False, blocking=spec.blocking, message=message, metadata=metadata)
 
 
 def _metadata(frame: "pd.DataFrame", findings: Sequence[Finding]) -> dict[str, int | float | str]:
@@ -155,7 +155,7 @@ def _is_numeric(column: "pd.Series[Any]") -> bool:
 
 
 def _is_label(column: "pd.Series[Any]") -> bool:
-    """Labels are integers or text; a missing label among integers makes them floats, which is another check's matter."""
+    """Tell whether labels are integers or text; integers become floats where a label is missing."""
     from pandas.api.types import is_string_dtype
 
     if column.dtype.kind == "f":
@@ -183,9 +183,7 @@ def _is_within(column: "pd.Series[Any]", low: float, high: float) -> bool:
     if not _is_numeric(column) or not len(column):
         return True
     least, most = _extremes(column)
-    if math.isnan(least):
-        return not len(outside(column, low, high))
-    return low <= least and most <= high
+    return (low <= least and most <= high) or not len(outside(column, low, high))
 
 
 def _are_classes(column: "pd.Series[Any]") -> bool:
