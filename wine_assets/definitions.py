@@ -4,7 +4,7 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.execution.compute import override
-from wine_assets.orchestration import jobs, resources
+from wine_assets.orchestration import jobs, resources, sensors
 
 
 def build_definitions() -> dg.Definitions:
@@ -14,6 +14,7 @@ def build_definitions() -> dg.Definitions:
         assets=[step.asset(requests[step.name]) for step in jobs.STEPS],
         jobs=[jobs.training_job, jobs.data_job],
         schedules=[jobs.training_schedule()],
+        sensors=[sensors.incoming_sensor],
         resources=resources.io_managers(),
         executor=resources.executor(),
     )

@@ -5,8 +5,9 @@ What holds, and how:
 - **memory** is what a step adds to the process's private writable memory (VmData in /proc/self/status), which Linux
   lets RLIMIT_DATA bound. Address space (RLIMIT_AS) would count what costs nothing: importing pandas, pyarrow,
   scikit-learn, onnxruntime and matplotlib takes 700 MiB of it for 280 MiB of memory, and 310 MiB of writable memory.
-  Imports count towards the step that first needs them. Memory shared with other processes and files mapped
-  to be read do not count. Without /proc (macOS) nothing bounds memory.
+  Imports count towards the step that first needs them, as in a container, but are let finish: a step that they took
+  above its limit fails at its next allocation, or at its end. Memory shared with other processes and files mapped to
+  be read do not count. Without /proc (macOS) nothing bounds memory. Child processes inherit the bound.
 - **threads** of BLAS and OpenMP libraries that are loaded already are set by threadpoolctl, and of those loaded during
   the block by the environment variables that they read then.
 - **time** is bounded by SIGALRM, which stops Python code, in the main thread alone; in every thread, a block still not
@@ -28,10 +29,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from wine_assets.errors import ComputeRequestError, MemoryLimitError, TimeLimitError
@@ -155,10 +158,76 @@ def _writable_memory_limited(size: int) -> Iterator[float]:
     lowered = used + size if soft == resource.RLIM_INFINITY else min(used + size, soft)
     resource.setrlimit(resource.RLIMIT_DATA, (lowered, hard))
     try:
-        with _arrow_without_reservations():
+        with _arrow_without_reservations(), _whole_imports(soft):
             yield lowered - used
+            _check_writable_memory(lowered)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _check_writable_memory(most: int) -> None:
+    """Raise MemoryError where imports, which are let finish, left the process above its limit."""
+    used = _status("VmData") or 0
+    if used > most:
+        raise MemoryError(f"the libraries that it imported took {(used - most) / 2**20:.0f} MiB more")
+
+
+@contextlib.contextmanager
+def _whole_imports(soft: int) -> Iterator[None]:
+    """Let imports in the block finish under the soft limit `soft`."""
+    finder = _WholeImports(soft)
+    finder.provide_blas_buffers()
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _WholeImports(MetaPathFinder):
+    """Lifts the limit while a module is loaded.
+
+    One that was interrupted can leave the process unable to import it again ("cannot load module more than once per
+    process", numpy), and OpenBLAS ends the process, or spins, when it is refused its buffers.
+    """
+
+    def __init__(self, soft: int) -> None:
+        self._soft = soft
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            for name in ("create_module", "exec_module"):
+                vars(spec.loader)[name] = functools.partial(self._load, getattr(spec.loader, name))
+        return spec
+
+    def _load(self, load: Callable[[Any], Any], what: Any) -> Any:
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (self._soft, hard))
+        try:
+            return load(what)
+        finally:
+            if soft != self._soft:  # the outermost of the imports that led to this one
+                self.provide_blas_buffers()
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+    @staticmethod
+    def provide_blas_buffers() -> None:
+        """Have each OpenBLAS that is loaded take its buffers, which it does when it first multiplies matrices."""
+        for name in {"numpy", "scipy.linalg.blas"} & sys.modules.keys():
+            _multiply_once(name)
+
+
+@functools.cache
+def _multiply_once(library: str) -> None:
+    numpy = sys.modules["numpy"]
+    matrix = numpy.ones((256, 256))
+    if library == "numpy":
+        numpy.dot(matrix, matrix)
+    else:
+        sys.modules[library].dgemm(1.0, matrix, matrix)
 
 
 @contextlib.contextmanager

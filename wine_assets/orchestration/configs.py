@@ -110,3 +110,10 @@ def run_config(configs: dict[str, dg.Config]) -> dict[str, Any]:
     """Return what Dagster wants to be told for assets with these configs."""
     config: dict[str, Any] = dg.RunConfig(ops=configs).to_config_dict()  # type: ignore[no-untyped-call]
     return config
+
+
+def launch_config(config: DataConfig | TrainingConfig) -> dict[str, Any]:
+    """Return a job's typed config in the form that the job is launched with, as the launchpad shows it."""
+    fields = config.model_dump(mode="json")
+    source = fields["source"]
+    return fields | {"source": {source.pop("kind"): source}}

@@ -9,6 +9,7 @@ from wine_assets.orchestration.configs import (
     DataConfig,
     TrainingConfig,
     data_configs,
+    launch_config,
     run_config,
     training_configs,
 )
@@ -52,6 +53,6 @@ def training_schedule() -> dg.ScheduleDefinition:
         job=training_job,
         cron_schedule=settings.optional(settings.CRON_VARIABLE, "0 6 * * 1"),
         execution_timezone=settings.optional(settings.TIMEZONE_VARIABLE, "Europe/Lisbon"),
-        run_config=TrainingConfig().model_dump(mode="json", exclude={"source"}),
+        run_config=launch_config(TrainingConfig()),
         description="Trains every Monday at six, unless the settings say otherwise.",
     )

@@ -16,6 +16,7 @@ from wine_assets.orchestration.steps import Estimator, Frame, Made, step
 
 PARITY = CheckSpec("parity", "The ONNX model answers as the estimator that it came from.", blocking=True)
 _SCIKIT_LEARN = f"scikit-learn-{version('scikit-learn')}"
+SHOWN_PREDICTIONS = 50
 _ONNX = f"onnx-{version('onnx')}"
 
 
@@ -60,6 +61,8 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
         result.summary(),
         metadata={
             **result.evaluation.metrics,
+            "metrics": result.evaluation.metrics,
+            "reference_metrics": result.reference.metrics,
             "figures": described.table(*result.figures()),
             "picture": described.picture(result.picture, "Evaluation on held-out rows"),
             "report": dg.MetadataValue.path(str(report)),
@@ -107,7 +110,7 @@ def wine_predictions(config: PredictionsConfig, binarized_wine: Frame, wine_mode
         metadata={
             **described.frame(frame),
             "labels": [int(label) for label in frame["label"]],
-            "predictions": described.table(frame.columns, frame.itertuples(index=False)),
+            "sample": frame.head(SHOWN_PREDICTIONS).to_dict("records"),
         },
     )
 

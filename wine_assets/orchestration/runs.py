@@ -25,6 +25,13 @@ class Finished:
     success: bool
     error: str
     """What went wrong, in one sentence; empty when nothing did."""
+    traceback: str
+    """Where it went wrong, for developers; empty when nothing did."""
+
+
+def all_assets() -> list[str]:
+    """Return the names of all assets, each after those that it reads."""
+    return [step.name for step in STEPS]
 
 
 def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[str]:
@@ -37,7 +44,7 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     try:
         fingerprint = sources.fingerprint(config.source)
     except SourceError:
-        return [step.name for step in STEPS]
+        return all_assets()
     configs = training_configs(config)
     expected: dict[str, str] = {}
     for step in STEPS:
@@ -55,14 +62,14 @@ def execute(
 ) -> Finished:
     """Run the job for these assets in this process, recorded as any other run; tell each event as it comes."""
     run_id = str(uuid.uuid4())
-    failures: list[str] = []
+    failures: list[dg.DagsterEvent] = []
 
     def heard(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
             return
         if event.is_step_failure:
-            failures.append(_sentence(event))
+            failures.append(event)
         listener(event)
 
     instance.add_event_listener(run_id, heard)
@@ -73,7 +80,8 @@ def execute(
         asset_selection=[dg.AssetKey(name) for name in assets],
         raise_on_error=False,
     )
-    return Finished(run_id, result.success, " ".join(failures))
+    sentences, tracebacks = map(_sentence, failures), map(_traceback, failures)
+    return Finished(run_id, result.success, " ".join(sentences), "\n".join(tracebacks))
 
 
 def latest_metadata(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
@@ -108,3 +116,8 @@ def _sentence(event: dg.DagsterEvent) -> str:
         error = error.cause
     message = error.message.strip() if error is not None else "it failed"
     return f"{event.step_key} failed: {message}"
+
+
+def _traceback(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    return error.to_string() if error is not None else ""

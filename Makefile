@@ -1,0 +1,51 @@
+# run: the pipeline, end to end     dev: the Dagster UI       check: static checks   test: check, and the whole suite
+# bench: figures against peers      soak: the long tests      clean: forget the environment and all that was written
+.PHONY: run dev check test soak bench clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export WINE_ASSETS_HOME ?= $(CURDIR)/.wine_assets
+UV_FLAGS := --quiet --python $(BIN)/python --constraints constraints.txt --editable
+
+run: $(VENV)/.pipeline
+	@$(BIN)/wine-assets run $(ARGS)
+
+dev: $(VENV)/.pipeline
+	@$(BIN)/wine-assets home > /dev/null
+	DAGSTER_HOME="$(WINE_ASSETS_HOME)/dagster" $(BIN)/dagster dev
+
+check: $(VENV)/.all
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+soak: $(VENV)/.all
+	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+
+bench: $(VENV)/.all
+	$(BIN)/python benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .wine_assets .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Each environment is made once, and again when what it is made of changes.
+$(BIN)/python:
+	@echo "Making $(VENV)"
+	@if command -v uv > /dev/null; then uv venv --quiet --python $(PYTHON) $(VENV); \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt uv; fi
+
+$(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the pipeline from constraints.txt"
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.pipeline
+	@echo "Installing every extra and the tools of the tests from constraints.txt"
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,postgres,kubernetes,ray]' --group dev
+	@touch $@

@@ -1,0 +1,81 @@
+"""Command-line options made from the fields of typed configs."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """The fields of one model as options: `--name`, or `--prefix-name` where a prefix keeps names apart."""
+
+    model: type[BaseModel]
+    panel: str
+    prefix: str = ""
+    skip: frozenset[str] = frozenset()
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return a keyword-only parameter for each field, None when the option isn't given."""
+        return [
+            self._parameter(name, field) for name, field in self.model.model_fields.items() if name not in self.skip
+        ]
+
+    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields whose options were given, by field name."""
+        values = {name: options.get(self._argument(name)) for name in self.model.model_fields}
+        return {name: value for name, value in values.items() if value is not None and value != []}
+
+    def _argument(self, name: str) -> str:
+        return f"{self.prefix}_{name}" if self.prefix else name
+
+    def _flag(self, name: str) -> str:
+        return "--" + self._argument(name).replace("_", "-")
+
+    def _parameter(self, name: str, field: FieldInfo) -> inspect.Parameter:
+        flag = self._flag(name)
+        declaration = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
+        option = typer.Option(declaration, help=_help(field), rich_help_panel=self.panel, show_default=False)
+        annotation = Annotated[_annotation(field) | None, option]  # type: ignore[valid-type]
+        return inspect.Parameter(
+            self._argument(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
+
+
+def with_options(groups: list[OptionGroup]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of `groups` to a command; it gets those that belong to none of its arguments as `options`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = [parameter for group in groups for parameter in group.parameters()]
+
+        def call(**options: Any) -> None:
+            command(**options)
+
+        call.__doc__, call.__name__ = command.__doc__, command.__name__
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        call.__signature__ = inspect.Signature([*keyword, *made])  # type: ignore[attr-defined]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in (*keyword, *made)}
+        return call
+
+    return decorate
+
+
+def _annotation(field: FieldInfo) -> Any:
+    """Return the type that typer parses: that of the field; a list stays one of its item's type, else of text."""
+    if get_origin(field.annotation) is list:
+        item = get_args(field.annotation)[0]
+        return list[str] if item is Any else list[item]  # type: ignore[valid-type]
+    return field.annotation
+
+
+def _help(field: FieldInfo) -> str:
+    description = field.description or ""
+    if field.default is PydanticUndefined or field.default in ("", []):
+        return description
+    return f"{description} \\[default: {field.default}]"

@@ -1,0 +1,49 @@
+"""One line per asset while a run works."""
+
+from typing import Any, Self
+
+from rich.console import Console
+from rich.status import Status
+
+
+class Lines:
+    """Prints a line for each asset that is made, and shows on a terminal which one is being made."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = 0
+        self._metadata: dict[str, dict[str, Any]] = {}
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def hear(self, event: Any) -> None:
+        """Take note of a Dagster event."""
+        if event.is_step_start and self._status is not None:
+            self._status.update(f"{event.step_key} ...")
+        elif event.is_step_materialization:
+            metadata = event.materialization.metadata
+            self._metadata[event.step_key] = {name: value.value for name, value in metadata.items()}
+        elif event.is_step_success:
+            self._print("done", event.step_key, _used(self._metadata.get(event.step_key, {})))
+        elif event.is_step_failure:
+            self._print("FAILED", event.step_key, "")
+
+    def _print(self, state: str, name: str, detail: str) -> None:
+        self._done += 1
+        self._console.print(f"[{self._done}/{self._total}] {name:<17} {state:<6} {detail}".rstrip(), markup=False)
+
+
+def _used(metadata: dict[str, Any]) -> str:
+    return (
+        f"{metadata['wall_seconds']:7.2f} s  {metadata['peak_memory_mib']:6.1f} MiB of {metadata['requested_memory']}"
+    )

@@ -1,0 +1,84 @@
+"""What a user asked for on the command line, checked and turned into the typed config of training_job."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wine_assets.errors import ConfigurationError
+from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+
+if TYPE_CHECKING:
+    from wine_assets.orchestration.configs import SourceConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The options that say where the rows come from and what they mean."""
+
+    source: str
+    query: str
+    database: str
+    database_variable: str
+    class_column: str
+    features: tuple[str, ...]
+    negative_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """All options of `wine-assets run` that change what is made."""
+
+    data: DataOptions
+    hyperparameters: LogisticRegressionHyperparameters
+    evaluation: dict[str, Any]
+    predictions: dict[str, Any]
+
+
+def hyperparameters(given: dict[str, Any], *, reference: bool) -> LogisticRegressionHyperparameters:
+    """Return the hyperparameters of the options, or the reference's; raise ConfigurationError for a mix of both."""
+    if not reference:
+        return LogisticRegressionHyperparameters(**given)
+    if given:
+        raise ConfigurationError(
+            f"--reference sets every hyperparameter, and {', '.join(given)} was given beside it. Leave one of them out."
+        )
+    return REFERENCE
+
+
+def training_config(request: Request) -> "TrainingConfig":
+    """Return the typed config; raise ConfigurationError for options that contradict each other."""
+    from wine_assets.orchestration import configs
+
+    fields: dict[str, Any] = {
+        "source": _source(request.data),
+        "hyperparameters": configs.HyperparametersConfig(**request.hyperparameters.model_dump()),
+        "evaluation": configs.EvaluationConfig(**request.evaluation),
+        "predictions": configs.PredictionsConfig(**request.predictions),
+    }
+    if request.data.negative_classes:
+        fields["negative_classes"] = [*request.data.negative_classes]
+    return configs.TrainingConfig(**fields)
+
+
+def _source(data: DataOptions) -> "SourceConfig":
+    from wine_assets.orchestration import configs
+
+    if data.source and data.query:
+        raise ConfigurationError("--source and --query both say where the rows come from. Leave one of them out.")
+    if not data.query and (data.database or data.database_variable):
+        raise ConfigurationError("--database and --database-variable need --query, which says what to read there.")
+    columns: dict[str, Any] = {"class_column": data.class_column, "features": [*data.features]}
+    if data.source:
+        return configs.FileSourceConfig(path=_absolute(data.source), **columns)
+    if data.query:
+        return configs.SqlSourceConfig(
+            query=data.query, url=data.database, url_variable=data.database_variable, **columns
+        )
+    if data.class_column or data.features:
+        raise ConfigurationError("--class-column and --feature are about a file or a query: add --source or --query.")
+    return configs.BundledSourceConfig()
+
+
+def _absolute(path: str) -> str:
+    """Return a path that means the same wherever the run is started again; a URL stays as it is."""
+    return path if "://" in path else str(Path(path).absolute())

@@ -1,0 +1,116 @@
+"""What a person, or a machine, wants to know after a run."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+NEXT_COMMAND = "make dev"
+_USED = ("wall_seconds", "cpu_seconds", "peak_memory_mib", "requested_memory", "requested_cpu")
+
+
+def result(assets: dict[str, dict[str, Any]], launched: list[str], finished: Any) -> dict[str, Any]:
+    """Return everything that is shown, as plain values; `assets` holds the metadata of each asset by its name."""
+    raw, model = assets.get("raw_wine", {}), assets.get("wine_model", {})
+    evaluation, onnx = assets.get("model_evaluation", {}), assets.get("wine_model_onnx", {})
+    return {
+        "status": "nothing to do" if finished is None else "succeeded" if finished.success else "failed",
+        "error": "" if finished is None else finished.error,
+        "run_id": None if finished is None else finished.run_id,
+        "launched": launched,
+        "data": {
+            "origin": raw.get("origin"),
+            "rows": raw.get("dagster/row_count"),
+            "classes": raw.get("classes"),
+            "binarized_classes": assets.get("binarized_wine", {}).get("classes"),
+        },
+        "hyperparameters": model.get("hyperparameters"),
+        "evaluation": {"metrics": evaluation.get("metrics"), "reference": evaluation.get("reference_metrics")},
+        "parity_max_difference": onnx.get("parity_max_difference"),
+        "predictions": assets.get("wine_predictions", {}).get("sample"),
+        "assets": {name: {key: metadata.get(key) for key in _USED} for name, metadata in assets.items()},
+        "model": onnx.get("path"),
+        "report": evaluation.get("report"),
+        "next": NEXT_COMMAND,
+    }
+
+
+def show(values: dict[str, Any], console: Console) -> None:
+    """Print the result for a person."""
+    if values["status"] == "failed":
+        _show_failure(values)
+        return
+    console.print()
+    if values["status"] == "nothing to do":
+        console.print("Nothing to do: every asset is up to date with its source, its config and the code.")
+        console.print()
+    _show_data(values, console)
+    _show_evaluation(values["evaluation"], console)
+    _show_predictions(values["predictions"], console)
+    _show_assets(values["assets"], console)
+    _show_places(values, console)
+
+
+def _show_failure(values: dict[str, Any]) -> None:
+    error = Console(stderr=True, highlight=False, soft_wrap=True)
+    error.print(values["error"], markup=False, style="red")
+    error.print(
+        f"The last good data and model stay as they were. The run is {values['run_id']}; see it with: {NEXT_COMMAND}",
+        markup=False,
+    )
+
+
+def _show_data(values: dict[str, Any], console: Console) -> None:
+    data = values["data"]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("Data", f"{data['origin']}")
+    table.add_row("Rows", f"{data['rows']:,} in classes {_counts(data['classes'])}")
+    table.add_row("Binarized", _counts(data["binarized_classes"]))
+    table.add_row("Hyperparameters", ", ".join(f"{name}={value}" for name, value in values["hyperparameters"].items()))
+    table.add_row(
+        "ONNX parity", f"probabilities differ from scikit-learn's by at most {values['parity_max_difference']:.2g}"
+    )
+    console.print(table)
+
+
+def _show_evaluation(evaluation: dict[str, Any], console: Console) -> None:
+    rows = (
+        (name.replace("_", " "), f"{value:.4f}", f"{evaluation['reference'][name]:.4f}")
+        for name, value in evaluation["metrics"].items()
+    )
+    _print_table(console, "Cross-validated on held-out rows", ("metric", "this model", "reference (C=0.01)"), rows)
+
+
+def _show_predictions(sample: list[dict[str, Any]], console: Console) -> None:
+    rows = ((str(row["row"]), str(row["target"]), str(row["label"]), f"{row['probability']:.4f}") for row in sample)
+    _print_table(console, "Predictions of the ONNX model", ("row", "true class", "predicted", "P(class 1)"), rows)
+
+
+def _show_assets(assets: dict[str, dict[str, Any]], console: Console) -> None:
+    rows = (
+        (name, f"{used['wall_seconds']:.2f} s", f"{used['peak_memory_mib']:.1f} MiB", str(used["requested_memory"]))
+        for name, used in assets.items()
+    )
+    _print_table(console, "Assets", ("asset", "time", "peak memory", "asked for"), rows)
+
+
+def _show_places(values: dict[str, Any], console: Console) -> None:
+    for name in ("model", "report"):
+        console.print(f"{name.capitalize():<7} {values[name]}", soft_wrap=True, markup=False)
+    console.print(f"Next    {NEXT_COMMAND}", markup=False)
+
+
+def _print_table(console: Console, title: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD if console.is_terminal else None)
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+
+
+def _counts(classes: dict[str, int]) -> str:
+    return ", ".join(f"{label}: {count:,}" for label, count in classes.items())

@@ -1,0 +1,48 @@
+"""`wine-assets run`: makes what is stale and shows what there is."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from wine_assets import settings
+from wine_assets.cli import progress, requests, summary
+
+
+@dataclass(frozen=True)
+class Display:
+    """How the result is shown."""
+
+    as_json: bool
+    debug: bool
+
+
+def run(request: requests.Request, display: Display, *, force: bool) -> bool:
+    """Materialize what is stale, or all by `force`, and print the result; return whether nothing failed."""
+    from wine_assets.orchestration import instance, runs
+    from wine_assets.orchestration.configs import launch_config
+
+    config = requests.training_config(request)
+    console = Console(stderr=display.as_json, highlight=False)
+    with instance.quiet_instance(settings.home()) as dagster:
+        names = runs.all_assets() if force else runs.stale_assets(dagster, config)
+        finished = _launched(dagster, launch_config(config), names, console) if names else None
+        result = summary.result(runs.latest_metadata(dagster), names, finished)
+    if display.as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        summary.show(result, console)
+    if display.debug and finished is not None and not finished.success:
+        sys.stderr.write(finished.traceback)
+    return finished is None or finished.success
+
+
+def _launched(dagster: Any, config: dict[str, Any], names: list[str], console: Console) -> Any:
+    from wine_assets.definitions import defs
+    from wine_assets.orchestration import runs
+
+    job = defs.resolve_job_def("training_job")
+    with progress.Lines(console, len(names)) as lines:
+        return runs.execute(dagster, job, config, names, lines.hear)
