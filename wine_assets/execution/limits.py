@@ -6,8 +6,8 @@ What holds, and how:
   lets RLIMIT_DATA bound. Address space (RLIMIT_AS) would count what costs nothing: importing pandas, pyarrow,
   scikit-learn, onnxruntime and matplotlib takes 700 MiB of it for 280 MiB of memory, and 310 MiB of writable memory.
   Imports count towards the step that first needs them, as in a container, but are let finish: a step that they took
-  above its limit fails at its next allocation, or at its end. Memory shared with other processes and files mapped to
-  be read do not count. Without /proc (macOS) nothing bounds memory. Child processes inherit the bound.
+  above its limit fails at its end, or earlier when it takes ROOM_BYTES more. Memory shared with other processes and
+  files mapped to be read do not count. Without /proc (macOS) nothing bounds memory. Child processes inherit the bound.
 - **threads** of BLAS and OpenMP libraries that are loaded already are set by threadpoolctl, and of those loaded during
   the block by the environment variables that they read then.
 - **time** is bounded by SIGALRM, which stops Python code, in the main thread alone; in every thread, a block still not
@@ -41,6 +41,9 @@ from wine_assets.errors import ComputeRequestError, MemoryLimitError, TimeLimitE
 from wine_assets.execution.compute import ComputeRequest
 
 GRACE_S = 5.0
+ROOM_BYTES = 128 << 20
+"""What C libraries are always left to start threads in and to fail cleanly: refused less, Arrow waits forever for a
+thread that never started, and OpenBLAS ends the process. Smaller limits are checked at the end of the block."""
 _REMEDY = "in its compute request (WINE_ASSETS_COMPUTE)"
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -155,21 +158,33 @@ def _writable_memory_limited(size: int) -> Iterator[float]:
         yield math.inf
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    lowered = used + size if soft == resource.RLIM_INFINITY else min(used + size, soft)
-    resource.setrlimit(resource.RLIMIT_DATA, (lowered, hard))
+    ceiling = math.inf if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_DATA, (int(min(used + max(size, ROOM_BYTES), ceiling)), hard))
     try:
-        with _arrow_without_reservations(), _whole_imports(soft):
-            yield lowered - used
-            _check_writable_memory(lowered)
+        with _arrow_without_reservations(), _whole_imports(soft), _small_limit(size):
+            yield min(size, ceiling - used)
+            _check_growth((_status("VmData") or used) - used, size)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _check_writable_memory(most: int) -> None:
-    """Raise MemoryError where imports, which are let finish, left the process above its limit."""
-    used = _status("VmData") or 0
-    if used > most:
-        raise MemoryError(f"the libraries that it imported took {(used - most) / 2**20:.0f} MiB more")
+@contextlib.contextmanager
+def _small_limit(size: int) -> Iterator[None]:
+    """Check at the end of the block, by its resident memory, a limit too low for RLIMIT_DATA."""
+    if size >= ROOM_BYTES:
+        yield
+        return
+    memory = _HighWater()
+    try:
+        yield
+    finally:
+        peak = memory.stop()
+    _check_growth(peak, size)
+
+
+def _check_growth(growth: int, size: int) -> None:
+    if growth > size:
+        raise MemoryError(f"with the libraries that it imported it took {growth / 2**20:.0f} MiB")
 
 
 @contextlib.contextmanager
@@ -211,7 +226,12 @@ class _WholeImports(MetaPathFinder):
         finally:
             if soft != self._soft:  # the outermost of the imports that led to this one
                 self.provide_blas_buffers()
+                soft = self._with_room(soft)
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+    def _with_room(self, lowered: int) -> int:
+        least = (_status("VmData") or 0) + ROOM_BYTES
+        return max(lowered, least if self._soft == resource.RLIM_INFINITY else min(least, self._soft))
 
     @staticmethod
     def provide_blas_buffers() -> None:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from wine_assets.errors import SourceError
 from wine_assets.ml import sources
 from wine_assets.orchestration import io, versions
 from wine_assets.orchestration.configs import TrainingConfig, training_configs
+from wine_assets.orchestration.guardian import guarded
 from wine_assets.orchestration.jobs import STEPS
 from wine_assets.orchestration.steps import Step
 
@@ -73,13 +75,14 @@ def execute(
         listener(event)
 
     instance.add_event_listener(run_id, heard)
-    result = job.execute_in_process(
-        run_config=config,
-        instance=instance,
-        run_id=run_id,
-        asset_selection=[dg.AssetKey(name) for name in assets],
-        raise_on_error=False,
-    )
+    with guarded(Path(instance.root_directory), run_id):
+        result = job.execute_in_process(
+            run_config=config,
+            instance=instance,
+            run_id=run_id,
+            asset_selection=[dg.AssetKey(name) for name in assets],
+            raise_on_error=False,
+        )
     sentences, tracebacks = map(_sentence, failures), map(_traceback, failures)
     return Finished(run_id, result.success, " ".join(sentences), "\n".join(tracebacks))
 
