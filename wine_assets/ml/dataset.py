@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from wine_assets.errors import DataError
+from wine_assets.ml.typed import Typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,10 +15,8 @@ TARGET = "target"
 _SHOWN_LABELS = 10
 
 
-class BinarizeParams(BaseModel):
+class BinarizeParams(Typed):
     """Which classes count as negative (0); every other class becomes positive (1)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     negative_classes: list[str] = Field(
         default=["0"],

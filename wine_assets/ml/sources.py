@@ -5,9 +5,12 @@ import importlib.metadata
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from wine_assets.errors import ConfigurationError
+from wine_assets.ml.typed import Typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +35,10 @@ _FEATURES = (
 )
 
 
-class _Source(BaseModel):
-    """What every source has in common: it never changes, and an unknown field or a secret is refused unprinted."""
+class _Source(Typed):
+    """What every source has in common: a run config calls it `source`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    where: ClassVar[str] = "source"
 
 
 class BundledSource(_Source):
@@ -60,10 +63,10 @@ class FileSource(_Source):
     @classmethod
     def _holds_no_secret(cls, path: str) -> str:
         if _USER_IN_HTTP_URL.search(path) or _PASSWORD_IN_URL.search(path) or _SECRET_PARAMETER.search(path):
-            raise ValueError(
+            raise ConfigurationError(  # not a ValueError: pydantic would print the value beside it
                 "`path` must not hold credentials, because configurations end up in run records and logs. "
                 "Give the URL without them (fsspec takes them from its own configuration files), "
-                "or download the file and give its path"
+                "or download the file and give its path."
             )
         return path
 
@@ -94,18 +97,18 @@ class SqlSource(_Source):
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:
         if _PASSWORD_IN_URL.search(url) or _SECRET_PARAMETER.search(url):
-            raise ValueError(
+            raise ConfigurationError(  # not a ValueError: pydantic would print the value beside it
                 "`url` must not hold a password, because configurations end up in run records and logs. "
-                "Put the whole URL into an environment variable and give that variable's name as `url_variable`"
+                "Put the whole URL into an environment variable and give that variable's name as `url_variable`."
             )
         return url
 
     @model_validator(mode="after")
     def _names_one_database(self) -> "SqlSource":
         if bool(self.url) == bool(self.url_variable):
-            raise ValueError(
-                f"exactly one of `url` and `url_variable` must be given, got {'both' if self.url else 'neither'}. "
-                "Use `url_variable` when the URL has a password, `url` otherwise"
+            raise ConfigurationError(
+                f"Exactly one of `source.url` and `source.url_variable` must be given, got {'both' if self.url else 'neither'}. "
+                "Use `url_variable` when the URL has a password, `url` otherwise."
             )
         return self
 
