@@ -47,6 +47,7 @@ thread that never started, and OpenBLAS ends the process. Smaller limits are che
 _REMEDY = "in its compute request (WINE_ASSETS_COMPUTE)"
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+_DEVICES = Path("/dev")
 _RESET_HIGH_WATER = "5"  # man 5 proc, /proc/pid/clear_refs
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _STANDARD_ERROR = 2
@@ -468,7 +469,7 @@ def _gpus_visible() -> int:
 
 
 def _gpus_present() -> int:
-    devices = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").glob("nvidia*"))
+    devices = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in _DEVICES.glob("nvidia*"))
     return devices or _gpus_listed()
 
 

@@ -106,8 +106,9 @@ class SqlSource(_Source):
     @model_validator(mode="after")
     def _names_one_database(self) -> "SqlSource":
         if bool(self.url) == bool(self.url_variable):
+            given = "both" if self.url else "neither"
             raise ConfigurationError(
-                f"Exactly one of `source.url` and `source.url_variable` must be given, got {'both' if self.url else 'neither'}. "
+                f"Exactly one of `source.url` and `source.url_variable` must be given, got {given}. "
                 "Use `url_variable` when the URL has a password, `url` otherwise."
             )
         return self

@@ -52,7 +52,7 @@ def training_schedule() -> dg.ScheduleDefinition:
         name="training_schedule",
         job=training_job,
         cron_schedule=settings.optional(settings.CRON_VARIABLE, "0 6 * * 1"),
-        execution_timezone=settings.optional(settings.TIMEZONE_VARIABLE, "Europe/Lisbon"),
+        execution_timezone=settings.optional(settings.TIMEZONE_VARIABLE, "UTC"),
         run_config=launch_config(TrainingConfig()),
         description="Trains every Monday at six, unless the settings say otherwise.",
     )
