@@ -171,7 +171,9 @@ def _version(declared: Step, context: dg.AssetExecutionContext, made: Made, conf
     made_of = made.identity
     if made_of is None:
         made_of = config.model_dump(mode="json") if config is not None else {}
-    inputs = {name: versions.consumed(context.instance, context.run.run_id, dg.AssetKey(name)) for name in declared.inputs}
+    inputs = {
+        name: versions.consumed(context.instance, context.run.run_id, dg.AssetKey(name)) for name in declared.inputs
+    }
     return declared.version(made_of, inputs)
 
 
