@@ -4,7 +4,7 @@ What holds, and how:
 
 - **memory** is what a step adds to the process's private writable memory (VmData in /proc/self/status), which Linux
   lets RLIMIT_DATA bound. Address space (RLIMIT_AS) would count what costs nothing: importing pandas, pyarrow,
-  scikit-learn, onnxruntime and matplotlib takes 700 MiB of it for 280 MiB of memory, and 310 MiB of writable memory.
+  scikit-learn, onnxruntime and matplotlib takes 640 MiB of it, for 280 MiB of resident and 277 MiB of private writable memory.
   Imports count towards the step that first needs them, as in a container, but are let finish: a step that they took
   above its limit fails at its end, or earlier when it takes ROOM_BYTES more. Memory shared with other processes and
   files mapped to be read do not count. Without /proc (macOS) nothing bounds memory. Child processes inherit the bound.
@@ -81,8 +81,10 @@ def enforced(request: ComputeRequest, step: str, *, grace_s: float = GRACE_S) ->
     it ends, with status 1, only where the block is still not left `grace_s` seconds after its timeout.
     """
     _check_gpus(request.gpu, step)
-    with _measured() as usage, _timed(request, step, grace_s), _memory_held(request, step), _threads(request.threads):
-        yield usage
+    deadline = _Deadline.of(request, step)
+    with _measured() as usage, _in_time(deadline, grace_s), _memory_held(request, step), _threads(request.threads):
+        with _alarmed(deadline):  # innermost, so that it rings in the block alone, not while the others clean up
+            yield usage
 
 
 # --- what was used
@@ -324,43 +326,48 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 # --- time
 
 
+@dataclass(frozen=True)
+class _Deadline:
+    """The moment (time.monotonic seconds, infinity is never) when a block is late, and what is said then."""
+
+    moment: float
+    message: str = ""
+
+    @classmethod
+    def of(cls, request: ComputeRequest, step: str) -> "_Deadline":
+        seconds = request.timeout_s
+        if seconds is None:
+            return cls(math.inf)
+        message = (
+            f"{step} was stopped after {seconds:g} s, its compute request's timeout ({request.timeout}). "
+            f"Raise `timeout` {_REMEDY}."
+        )
+        return cls(time.monotonic() + seconds, message)
+
+
 @contextlib.contextmanager
-def _timed(request: ComputeRequest, step: str, grace_s: float) -> Iterator[None]:
-    seconds = request.timeout_s
-    if seconds is None:
+def _in_time(deadline: _Deadline, grace_s: float) -> Iterator[None]:
+    """End the process when the block isn't left in time and grace; make it an error when it is left late."""
+    with _ended_by_force(deadline.moment + grace_s):
+        try:
+            yield
+        except (MemoryLimitError, TimeLimitError):
+            raise
+        except Exception as error:
+            if time.monotonic() >= deadline.moment:
+                raise TimeLimitError(deadline.message) from error
+            raise
+        if time.monotonic() >= deadline.moment:
+            raise TimeLimitError(deadline.message)
+
+
+@contextlib.contextmanager
+def _alarmed(deadline: _Deadline) -> Iterator[None]:
+    """Raise TimeLimitError in the block at its deadline, where signals reach this thread."""
+    if math.isinf(deadline.moment) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    message = (
-        f"{step} was stopped after {seconds:g} s, its compute request's timeout ({request.timeout}). "
-        f"Raise `timeout` {_REMEDY}."
-    )
-    deadline = time.monotonic() + seconds
-    with _ended_by_force(deadline + grace_s), _late_is_an_error(deadline, message), _alarmed(deadline, message):
-        yield
-
-
-@contextlib.contextmanager
-def _late_is_an_error(deadline: float, message: str) -> Iterator[None]:
-    """Raise TimeLimitError for a block that ends, well or not, after its deadline without having been stopped."""
-    try:
-        yield
-    except (MemoryLimitError, TimeLimitError):
-        raise
-    except Exception as error:
-        if time.monotonic() >= deadline:
-            raise TimeLimitError(message) from error
-        raise
-    if time.monotonic() >= deadline:
-        raise TimeLimitError(message)
-
-
-@contextlib.contextmanager
-def _alarmed(deadline: float, message: str) -> Iterator[None]:
-    """Raise TimeLimitError in the block at `deadline` (time.monotonic seconds), where signals reach this thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    alarm = _Alarm(deadline, message)
+    alarm = _Alarm(deadline)
     try:  # Two, because the alarm may ring until it is switched off, also on the way there.
         try:
             alarm.set()
@@ -374,8 +381,8 @@ def _alarmed(deadline: float, message: str) -> Iterator[None]:
 class _Alarm:
     """One SIGALRM of our own beside the timer and the handler that were there, which go on."""
 
-    def __init__(self, deadline: float, message: str) -> None:
-        self._own, self._message = deadline, message
+    def __init__(self, deadline: _Deadline) -> None:
+        self._own, self._message = deadline.moment, deadline.message
         self._handler = signal.getsignal(signal.SIGALRM) or signal.SIG_DFL
         delay, self._interval = signal.getitimer(signal.ITIMER_REAL)
         self._theirs = time.monotonic() + delay if delay else math.inf
@@ -436,7 +443,7 @@ def _ended_by_force(end: float) -> Iterator[None]:
 
 
 def _watch() -> None:
-    if _ends:
+    if math.isfinite(min(_ends, default=math.inf)):
         faulthandler.dump_traceback_later(_until(min(_ends)), exit=True, file=_STANDARD_ERROR)
     else:
         faulthandler.cancel_dump_traceback_later()

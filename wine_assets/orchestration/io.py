@@ -11,11 +11,13 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import ArtifactError
-from wine_assets.files import atomic_path, atomic_write, sweep_temporaries
+from wine_assets.files import atomic_path, atomic_write, sha256_of_bytes, sweep_temporaries
 from wine_assets.orchestration import versions
 
 KEPT_VERSIONS = 3
 """How many versions of an asset stay on disk: the recorded one, and the ones before it."""
+KEPT_REPORTS = 20
+"""How many reports stay on disk; materializations of the past link to them."""
 ORPHAN_AGE_S = 3600.0
 """After how long a temporary file counts as left behind by a killed process."""
 
@@ -69,6 +71,15 @@ def artifact_path(asset: str, version: str, format_name: str) -> Path:
     return settings.home().data / asset / f"{version}{FORMATS[format_name].suffix}"
 
 
+def write_report(page: str) -> Path:
+    """Write a page of HTML under a name made of its content, and return where it lies."""
+    content = page.encode()
+    path = settings.home().reports / f"{sha256_of_bytes(content)[:16]}.html"
+    atomic_write(path, content)
+    _prune(path.parent, path.suffix, KEPT_REPORTS, {path.stem})
+    return path
+
+
 class ArtifactIOManager(dg.ConfigurableIOManager):
     """Writes each data version of an asset to a file of its own, and reads the one that a run consumes.
 
@@ -83,7 +94,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         path = Path(context.output_metadata["path"].value)
         FORMATS[self.format_name].write(obj, path)
         versions.forget(context.run_id, context.asset_key)
-        _prune(path.parent, self._recorded(context.step_context.instance, context.asset_key), path)
+        recorded = self._recorded(context.step_context.instance, context.asset_key)
+        _prune(path.parent, path.suffix, KEPT_VERSIONS, {path.stem, recorded})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""
@@ -103,11 +115,11 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         return versions.recorded(record) if record else ""
 
 
-def _prune(folder: Path, recorded: str, written: Path) -> None:
-    """Remove all but the newest files of an asset, never the recorded one nor the one just written."""
-    newest_first = sorted(folder.glob(f"[!.]*{written.suffix}"), key=lambda path: -path.stat().st_mtime)
-    for path in newest_first[KEPT_VERSIONS:]:
-        if path != written and path.stem != recorded:
+def _prune(folder: Path, suffix: str, kept: int, needed: set[str]) -> None:
+    """Remove all but the newest `kept` files of a folder, never one whose name is among the `needed`."""
+    newest_first = sorted(folder.glob(f"[!.]*{suffix}"), key=lambda path: -path.stat().st_mtime)
+    for path in newest_first[kept:]:
+        if path.stem not in needed:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     sweep_temporaries(folder, older_than_s=ORPHAN_AGE_S)

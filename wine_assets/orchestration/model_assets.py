@@ -4,12 +4,11 @@ from importlib.metadata import version
 
 import dagster as dg
 
-from wine_assets import settings
 from wine_assets.execution.compute import ComputeRequest
-from wine_assets.files import atomic_write, sha256_of_bytes
+from wine_assets.files import sha256_of_bytes
 from wine_assets.ml import evaluation, parity, prediction, training, verified_export
 from wine_assets.ml.validation import CheckOutcome, CheckSpec
-from wine_assets.orchestration import described
+from wine_assets.orchestration import described, io
 from wine_assets.orchestration.automation import FOLLOW_UPSTREAM
 from wine_assets.orchestration.configs import EvaluationConfig, PredictionsConfig, WineModelConfig
 from wine_assets.orchestration.steps import Estimator, Frame, Made, step
@@ -55,8 +54,6 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
     from wine_assets.ml import review
 
     result = review.review(binarized_wine, wine_model, config)
-    report = settings.home().reports / f"{sha256_of_bytes(result.page.encode())[:16]}.html"
-    atomic_write(report, result.page.encode())
     return Made(
         result.summary(),
         metadata={
@@ -65,7 +62,7 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
             "reference_metrics": result.reference.metrics,
             "figures": described.table(*result.figures()),
             "picture": described.picture(result.picture, "Evaluation on held-out rows"),
-            "report": dg.MetadataValue.path(str(report)),
+            "report": dg.MetadataValue.path(str(io.write_report(result.page))),
         },
     )
 
