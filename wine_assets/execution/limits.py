@@ -4,7 +4,7 @@ What holds, and how:
 
 - **memory** is what a step adds to the process's private writable memory (VmData in /proc/self/status), which Linux
   lets RLIMIT_DATA bound. Address space (RLIMIT_AS) would count what costs nothing: importing pandas, pyarrow,
-  scikit-learn, onnxruntime and matplotlib takes 640 MiB of it, for 280 MiB of resident and 277 MiB of private writable memory.
+  scikit-learn, onnxruntime and matplotlib takes 640 MiB of it, for 280 MiB of resident and 277 MiB of writable memory.
   Imports count towards the step that first needs them, as in a container, but are let finish: a step that they took
   above its limit fails at its end, or earlier when it takes ROOM_BYTES more. Memory shared with other processes and
   files mapped to be read do not count. Without /proc (macOS) nothing bounds memory. Child processes inherit the bound.
@@ -82,9 +82,14 @@ def enforced(request: ComputeRequest, step: str, *, grace_s: float = GRACE_S) ->
     """
     _check_gpus(request.gpu, step)
     deadline = _Deadline.of(request, step)
-    with _measured() as usage, _in_time(deadline, grace_s), _memory_held(request, step), _threads(request.threads):
-        with _alarmed(deadline):  # innermost, so that it rings in the block alone, not while the others clean up
-            yield usage
+    with (
+        _measured() as usage,
+        _in_time(deadline, grace_s),
+        _memory_held(request, step),
+        _threads(request.threads),
+        _alarmed(deadline),  # the innermost, so that it rings in the block alone, not while the others clean up
+    ):
+        yield usage
 
 
 # --- what was used
