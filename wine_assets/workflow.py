@@ -18,7 +18,7 @@ def training_workflow(hyperparameters: Mapping[str, Any] | LogisticRegressionHyp
     """
     from wine_assets.ml import dataset, sources, training
 
-    typed = LogisticRegressionHyperparameters(**({"scaler": "none"} | _given(hyperparameters)))
+    typed = LogisticRegressionHyperparameters.model_validate({"scaler": "none"} | _given(hyperparameters))
     raw = sources.load(sources.BundledSource()).frame
     return training.train(dataset.binarize(raw, dataset.BinarizeParams()), typed).estimator
 

@@ -29,12 +29,13 @@ class Typed(BaseModel):
 
 def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
         return _unknown(model, name)
     if detail["type"] == "missing":
         return f"{_dotted(model, name)} is missing. {_remedy(model, name)}"
     if not name:
-        return str(detail["ctx"]["error"]) if "ctx" in detail else f"{model.where or model.__name__}: {detail['msg']}."
+        cause = detail.get("ctx", {}).get("error")
+        return str(cause or f"{model.where or model.__name__}: {detail['msg']}.")
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     about = _description(model, name)
     return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
