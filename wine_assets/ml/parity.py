@@ -26,7 +26,7 @@ class Parity:
     random_rows: int
     boundary_rows: int
     max_difference: float
-    """The largest absolute difference of P(class 1), NaN if an answer was not a number."""
+    """The largest absolute difference of a probability, of either class; NaN if an answer was not a number."""
     label_flips: int
     """Rows whose labels differ although the estimator's margin |p - 0.5| exceeds the tolerance."""
     batch_differences: int
@@ -122,7 +122,7 @@ def _compare(predictor: Predictor, estimator: Any, rows: Any) -> tuple[float, in
     import numpy as np
 
     expected = _probability(estimator, rows)
-    difference = np.abs(predictor.predict_proba(rows)[:, 1] - expected)
+    difference = np.abs(predictor.predict_proba(rows) - np.stack([1 - expected, expected], axis=1))
     clear = np.abs(expected - 0.5) > TOLERANCE
     flips = predictor.predict(rows)[clear] != (expected[clear] > 0.5)  # noqa: PLR2004 - the threshold of predict
     return float(np.max(difference)), int(flips.sum())
