@@ -1,12 +1,14 @@
 """Pictures of an evaluation, as PNG bytes."""
 
 import io
+import warnings
 from typing import Any
 
 from wine_assets.ml.evaluation import Evaluation
 
 _BLUE, _GRAY, _RED = "#2563eb", "#9ca3af", "#b91c1c"
 _SHOWN_FEATURES = 15
+_NAME_WIDTH = 40
 
 
 def evaluation_picture(evaluation: Evaluation) -> bytes:
@@ -22,7 +24,9 @@ def evaluation_picture(evaluation: Evaluation) -> bytes:
     _draw_roc(roc, evaluation)
     _draw_importances(importances, evaluation)
     buffer = io.BytesIO()
-    canvas.print_figure(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name that the font can't write is a row of boxes
+        canvas.print_figure(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -67,10 +71,16 @@ def _draw_importances(axes: Any, evaluation: Evaluation) -> None:
     shown = evaluation.importances[:_SHOWN_FEATURES][::-1]
     colors = [_BLUE if importance.mean >= 0 else _RED for importance in shown]
     axes.barh(
-        [importance.feature for importance in shown],
+        range(len(shown)),
         [importance.mean for importance in shown],
         xerr=[importance.deviation for importance in shown],
         color=colors,
         ecolor=_GRAY,
     )
+    names = [_shortened(importance.feature) for importance in shown]
+    axes.set_yticks(range(len(shown)), names, parse_math=False)  # a name may hold $, which starts a formula
     axes.set(title="Permutation importance", xlabel="growth of the held-out log-loss")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
