@@ -26,8 +26,8 @@ class Predictor:
         except Exception as error:
             raise ArtifactError(f"onnxruntime can't load the model: {error}. Export it again.") from error
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.features: tuple[str, ...] = tuple(json.loads(self.metadata["features"]))
-        self.classes: tuple[int, ...] = tuple(json.loads(self.metadata["classes"]))
+        self.features: tuple[str, ...] = _listed(self.metadata, "features")
+        self.classes: tuple[int, ...] = _listed(self.metadata, "classes")
 
     @classmethod
     def load(cls, path: Path | str, *, threads: int = 1) -> Self:
@@ -45,6 +45,15 @@ class Predictor:
     def predict(self, rows: Any) -> Any:
         """Return the labels, int64 [n], of rows [n, features]."""
         return self._session.run(["label"], {"features": _float32(rows)})[0]
+
+
+def _listed(metadata: dict[str, str], name: str) -> tuple[Any, ...]:
+    try:
+        return tuple(json.loads(metadata[name]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"The model's metadata holds no list of `{name}`, so this project didn't export it. Export it again."
+        ) from error
 
 
 def _float32(rows: Any) -> Any:
