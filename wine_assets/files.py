@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     leaves at most a file whose name starts with `TEMPORARY_PREFIX`; `sweep_temporaries` removes those.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # with the mode that the umask gives, for readers of other users; mkstemp's is 0600
     try:
         yield temporary
         flush(temporary)
