@@ -1,9 +1,11 @@
 """What an exported model predicts for rows of a frame."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from wine_assets.errors import DataError
 from wine_assets.inference.predictor import Predictor
 from wine_assets.ml import dataset
 from wine_assets.ml.typed import Typed
@@ -24,10 +26,12 @@ def predict_sample(content: bytes, frame: Any, rows: int, random_state: int) -> 
     """Return a frame of the sampled rows: index, true class, label, P(class 1).
 
     The rows are those that `frame.sample(rows, random_state=random_state)` picks, or all when there are fewer.
+    Raise DataError when the frame lacks a feature of the model.
     """
     import pandas as pd
 
     predictor = Predictor(content)
+    _require_features(predictor.features, frame)
     sample = frame.sample(min(rows, len(frame)), random_state=random_state)
     features = sample[list(predictor.features)].to_numpy()
     return pd.DataFrame(
@@ -38,3 +42,12 @@ def predict_sample(content: bytes, frame: Any, rows: int, random_state: int) -> 
             "probability": predictor.predict_proba(features)[:, 1],
         }
     )
+
+
+def _require_features(features: Sequence[str], frame: Any) -> None:
+    absent = [name for name in features if name not in frame.columns]
+    if absent:
+        raise DataError(
+            f"The model was trained on {', '.join(f'`{name}`' for name in absent)}, which the data lack. "
+            "Materialize wine_model and wine_model_onnx from the same data, then this."
+        )
