@@ -41,10 +41,15 @@ def linear_classifier(weights: Any, bias: float, data: TrainingData, metadata: d
 def convert(
     estimator: Any, data: TrainingData, metadata: dict[str, str], options: dict[str, Any] | None = None
 ) -> bytes:
-    """Return what skl2onnx makes of any scikit-learn classifier, with this project's inputs, outputs and metadata."""
+    """Return what skl2onnx makes of a scikit-learn classifier, with this project's inputs, outputs and metadata.
+
+    Raise ExportError for what skl2onnx can't convert, or what gives no probabilities.
+    """
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
+    if not hasattr(estimator, "predict_proba"):
+        raise ExportError(f"{type(estimator).__name__} gives no probabilities. Use a classifier with predict_proba.")
     try:
         model = to_onnx(
             estimator,
