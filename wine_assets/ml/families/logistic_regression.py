@@ -44,7 +44,7 @@ class LogisticRegressionFamily:
         )
 
     def made(self, estimator: Any) -> bool:
-        """Whether the estimator is a LogisticRegression, alone or after a StandardScaler."""
+        """Whether the estimator is a LogisticRegression, alone or after a StandardScaler that centers and scales."""
         try:
             return bool(_steps(estimator))
         except ExportError:
@@ -68,11 +68,14 @@ class LogisticRegressionFamily:
 def folded(estimator: Any) -> tuple[Any, float]:
     """Return the weights, float64 [features], and the bias that act on features as they are measured.
 
+    Raise ExportError for a model that isn't fitted, or is fitted on other classes than 0 and 1.
     With z = (x - mean) / scale, coef . z + intercept is (coef / scale) . x + intercept - (coef / scale) . mean.
     """
     import numpy as np
 
     scaler, classifier = _steps(estimator)
+    if [*getattr(classifier, "classes_", ())] != [0, 1]:
+        raise ExportError("Expected a LogisticRegression fitted on the classes 0 and 1. Fit it on a binarized frame.")
     weights = np.asarray(classifier.coef_[0], dtype=np.float64)
     bias = float(np.asarray(classifier.intercept_)[0])
     if scaler is None:
@@ -88,9 +91,12 @@ def _steps(estimator: Any) -> tuple[Any, Any]:
     from sklearn.preprocessing import StandardScaler
 
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    scaler, classifier = (steps[0], steps[1]) if len(steps) == 2 else (None, steps[0])  # noqa: PLR2004 - as it says
-    if isinstance(classifier, LogisticRegression) and isinstance(scaler, StandardScaler | None):
-        return scaler, classifier
+    match [(type(step), step) for step in steps]:
+        case [(kind, classifier)] if kind is LogisticRegression:
+            return None, classifier
+        case [(first, scaler), (kind, classifier)] if (first, kind) == (StandardScaler, LogisticRegression):
+            if scaler.with_mean and scaler.with_std:
+                return scaler, classifier
     raise ExportError(
         f"Expected a LogisticRegression, alone or after a StandardScaler, got {type(estimator).__name__}. "
         "Fit it with this family, or export it with skl2onnx."
