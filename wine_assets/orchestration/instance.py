@@ -10,6 +10,9 @@ CONFIGURATION = """\
 # The project's own Dagster home: runs start at once, each in a process of its own, and nothing is reported to anyone.
 telemetry:
   enabled: false
+# No dialog asks a newcomer for an address.
+nux:
+  enabled: false
 run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
