@@ -15,7 +15,7 @@ from wine_assets.errors import SourceError
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASS_NAMES = ("target", "class", "label", "wine", "customer_segment", "class_label", "cultivar", "species", "type")
+CLASS_NAMES = ("target", "class", "label", "wine", "customer_segment", "class_label", "cultivar", "species")
 
 _DIALECTS = ((",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ","), ("|", "."), ("|", ","))
 _MISSING = ("", "?", "na", "n/a", "#n/a", "null", "none")
@@ -45,7 +45,7 @@ class _Guess:
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[int, ...]
     width: int
-    score: tuple[float, int]
+    score: tuple[bool, bool, float, int]
 
 
 def read(path: Path, name: str) -> "pd.DataFrame":
@@ -96,7 +96,7 @@ def recognise(path: Path, name: str) -> CsvLayout:
     return _with_header(guess, skipped=1 if preamble else 0)
 
 
-def is_positional(row: tuple[str, ...]) -> bool:
+def _is_positional(row: tuple[str, ...]) -> bool:
     """Tell whether a first row only numbers its columns 0, 1, 2, ..., perhaps after a blank over an index."""
     cells = row[1:] if not row[0].strip() else row
     return len(cells) > 1 and [cell.strip() for cell in cells] == [str(place) for place in range(len(cells))]
@@ -154,13 +154,13 @@ def _dialects(preamble: str) -> list[tuple[str, str]]:
 def _guess(text: str, separator: str, decimal: str) -> _Guess:
     """Read the first rows with one separator and score how much they look like a table of numbers."""
     rows, lines = _first_rows(text, separator)
-    widths = Counter(len(row) for row in rows[1:] or rows)
+    data = rows[1:] or rows
+    widths = Counter(len(row) for row in data)
     width, regular = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-    cells = [cell for row in rows if len(row) == width for cell in row]
-    share = sum(is_number(cell, decimal) for cell in cells) / max(len(cells), 1)
-    consistency = regular / max(widths.total(), 1)
-    score = (share * consistency, width) if width > 1 else (-1.0, width)
-    return _Guess(separator, decimal, rows, lines, width, score)
+    numbers = [_is_plain_number(cell, decimal) for row in data if len(row) == width for cell in row]
+    likeness = regular / max(len(data), 1) * sum(numbers) / max(len(numbers), 1)
+    fits = width > 1 and len(rows[0]) == width
+    return _Guess(separator, decimal, rows, lines, width, (width > 1, fits, likeness, width))
 
 
 def _first_rows(text: str, separator: str) -> tuple[tuple[tuple[str, ...], ...], tuple[int, ...]]:
@@ -174,21 +174,22 @@ def _first_rows(text: str, separator: str) -> tuple[tuple[tuple[str, ...], ...],
     return tuple(rows), tuple(lines)
 
 
-def is_number(cell: str, decimal: str = ".") -> bool:
+def _is_number(cell: str, decimal: str) -> bool:
     """Tell whether a field is a number, or one of the usual marks of a missing one."""
-    text = cell.strip().lower()
-    if text in _MISSING:
-        return True
+    return cell.strip().lower() in _MISSING or _is_plain_number(cell, decimal)
+
+
+def _is_plain_number(cell: str, decimal: str) -> bool:
     try:
-        float(text.replace(decimal, "."))
+        float(cell.replace(decimal, "."))
     except ValueError:
         return False
-    return "_" not in text
+    return "_" not in cell
 
 
 def _with_header(guess: _Guess, skipped: int) -> CsvLayout:
     first = guess.rows[0]
-    if is_positional(first):
+    if _is_positional(first):
         return CsvLayout(guess.separator, guess.decimal, (), guess.lines[0] + skipped, guess.width)
     if not _is_header(first, guess.decimal):
         return CsvLayout(guess.separator, guess.decimal, (), skipped, len(first))
@@ -200,7 +201,7 @@ def _is_header(row: tuple[str, ...], decimal: str) -> bool:
     """Tell whether a row has a well-known name for the class, or more words than numbers."""
     if any(cell.strip().lower() in CLASS_NAMES for cell in row):
         return True
-    words = sum(not is_number(cell, decimal) for cell in row)
+    words = sum(not _is_number(cell, decimal) for cell in row)
     return 2 * words > len(row)
 
 

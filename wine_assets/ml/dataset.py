@@ -37,6 +37,8 @@ def binarize(frame: "pd.DataFrame", params: BinarizeParams) -> "pd.DataFrame":
     The features are shared with `frame`, not copied. Raises DataError when a negative class isn't in the data,
     or when all rows would end up on one side.
     """
+    if TARGET not in frame.columns:
+        raise DataError(f"The rows have no column `{TARGET}` to binarize, they have {_quoted(list(frame.columns))}")
     labels = frame[TARGET]
     negative = _negative_labels(labels, params)
     positive = ~labels.isin(negative)

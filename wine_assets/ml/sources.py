@@ -184,9 +184,9 @@ def _from_sql(source: SqlSource) -> Table:
 
     url = _database_url(source)
     raw, content_hash = sql_query.read(source.query, url)
-    origin = f"a query on {sql_query.public_name(url)}"
-    frame, layout = shaped(raw, source.class_column, source.features, origin)
-    return Table(frame, _combined(source, content_hash), origin, layout)
+    database = sql_query.public_name(url)
+    frame, layout = shaped(raw, source.class_column, source.features, f"The query on {database}")
+    return Table(frame, _combined(source, content_hash), f"a query on {database}", layout)
 
 
 def _combined(source: FileSource | SqlSource, content_hash: str) -> str:

@@ -29,11 +29,9 @@ def shaped(
     if not isinstance(frame.columns[0], str):
         return _unnamed_wine(frame, name), "wine"
     _check_names(frame, name)
-    frame = _without_index(_without_blank_column(frame, name))
-    columns = {} if class_column or features else wine_layout.named_columns(list(frame.columns))
-    if columns:
-        return _named_wine(frame, columns, name), "wine"
-    return _plain(frame, class_column, features, name), "table"
+    frame = _without_index(_without_blank_columns(frame, name))
+    wine = None if class_column or features else _named_wine(frame, name)
+    return (_plain(frame, class_column, features, name), "table") if wine is None else (wine, "wine")
 
 
 def _check_names(frame: "pd.DataFrame", name: str) -> None:
@@ -57,13 +55,13 @@ def _unnamed_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     return _wine(frame, dict(zip(wine_layout.FEATURES, others, strict=True)), frame.columns[place], name)
 
 
-def _named_wine(frame: "pd.DataFrame", columns: dict[str, str], name: str) -> "pd.DataFrame":
+def _named_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame | None":
+    """Return the wine data when there are its features, one more column, which is the class, and perhaps an index."""
+    columns = wine_layout.named_columns(list(frame.columns))
     rest = [column for column in frame.columns if column not in columns.values()]
     if len(rest) == _CLASS_AND_INDEX:
-        rest = [column for column in rest if not _counts_up(frame[column])] or rest
-    if len(rest) != 1:
-        rest = [_class_column(frame[rest], name)]
-    return _wine(frame, columns, rest[0], name)
+        rest = [column for column in rest if not _counts_up(frame[column])]
+    return _wine(frame, columns, rest[0], name) if columns and len(rest) == 1 else None
 
 
 def _wine(frame: "pd.DataFrame", columns: dict[str, Any], class_column: Any, name: str) -> "pd.DataFrame":
@@ -124,17 +122,21 @@ def _listed(frame: "pd.DataFrame") -> str:
     return shown if frame.shape[1] <= _SHOWN_COLUMNS else f"{shown} and {frame.shape[1] - _SHOWN_COLUMNS} more"
 
 
-def _without_blank_column(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """Leave out a first column without a name, which is an index, and a last one that is empty (trailing separator)."""
-    names = list(frame.columns)
-    keep = [bool(column.strip()) for column in names]
-    keep[-1] = keep[-1] or not bool(frame.iloc[:, -1].isna().all())
-    keep[0] = bool(names[0].strip()) and not names[0].lower().startswith("unnamed: ")
-    frame = frame.loc[:, keep] if not all(keep) else frame
-    blank = [place for place, column in enumerate(names, start=1) if keep[place - 1] and not column.strip()]
+def _without_blank_columns(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """Leave out a first column without a name, an index, and an empty last one, after a separator at line ends."""
+    if frame.shape[1] > 1 and _is_blank(frame.columns[0]):
+        frame = frame.iloc[:, 1:]
+    if _is_blank(frame.columns[-1]) and frame.iloc[:, -1].isna().all():
+        frame = frame.iloc[:, :-1]
+    blank = [place for place, column in enumerate(frame.columns, start=1) if not column.strip()]
     if blank:
         raise SourceError(f"Column {blank[0]} of {name} has no name: give every column a name in the first line")
     return frame
+
+
+def _is_blank(column: str) -> bool:
+    """Tell whether a column has no name; `Unnamed: 0` is what pandas calls such a column when it writes it again."""
+    return not column.strip() or column.startswith("Unnamed: ")
 
 
 def _without_index(frame: "pd.DataFrame") -> "pd.DataFrame":
