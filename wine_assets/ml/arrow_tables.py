@@ -11,6 +11,7 @@ def frame_of(table: Any) -> "pd.DataFrame":
 
     Every kind of number becomes float64 or int64, everything else stays what it is. The table can't be used
     afterwards: each of its columns is freed as soon as it is converted, so that both never exist at once.
+    Raises ArrowInvalid when text isn't UTF-8.
     """
     import pandas as pd
 
@@ -26,6 +27,7 @@ def frame_of(table: Any) -> "pd.DataFrame":
 def _series(column: Any) -> "pd.Series[Any]":
     import pyarrow as pa
 
+    column.validate(full=pa.types.is_unicode(column.type) or pa.types.is_large_unicode(column.type))
     converted = _plain_numbers(column)
     del column
     frame: pd.DataFrame = pa.table([converted], names=["column"]).to_pandas(self_destruct=True, split_blocks=True)

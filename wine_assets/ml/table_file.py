@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.\-]*(://|::)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
+_HEAD_BYTES = 64
 _FOREIGN = (
     (b"PAR1", "a Parquet file", "name it .parquet"),
     (_GZIP, "gzip-compressed", "name it .csv.gz"),
@@ -31,6 +32,7 @@ _FOREIGN = (
     (b"\xfd7zXZ", "xz-compressed", "unpack it"),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
     (b"\x89HDF", "an HDF5 file", "write it as Parquet"),
+    (b"version https://git-lfs", "a Git LFS pointer in place of the file", "run: git lfs pull"),
     (b"<", "an HTML or XML page", "check the address: a login or error page was stored in place of the data"),
     (b"{", "JSON", "write it as CSV or Parquet"),
 )
@@ -119,7 +121,7 @@ def _missing_package(url: str, error: ImportError) -> str:
 
 def _parsed(local: Path, name: str) -> "pd.DataFrame":
     with local.open("rb") as file:
-        head = file.read(16)
+        head = file.read(_HEAD_BYTES)
     suffix = _suffix(name)
     if suffix in (".parquet", ".pq") or (head.startswith(_PARQUET) and suffix not in _TEXT_SUFFIXES):
         return _parquet(local, name, head)
@@ -157,7 +159,7 @@ def _gzipped(local: Path, name: str, head: bytes) -> "pd.DataFrame":
         except (EOFError, OSError, zlib.error) as error:
             raise SourceError(f"{name} is damaged or truncated ({_reason(error)}): write it again") from error
         with plain.open("rb") as file:
-            return _text(plain, name, file.read(16))
+            return _text(plain, name, file.read(_HEAD_BYTES))
 
 
 def _parquet(local: Path, name: str, head: bytes) -> "pd.DataFrame":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SHOWN_COLUMNS = 20
 _CLASS_AND_INDEX = 2
+_EXACT_FLOATS = 2**53  # beyond it, not every whole number has a float64
 _INDEX_NAMES = ("index", "id", "no", "nr", "row", "rowid", "row_id", "rownames", "rn", "#")
 
 
@@ -153,10 +154,10 @@ def _counts_up(column: "pd.Series[Any]") -> bool:
 
 def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return labels as int64 or text; a blank label is a missing one, and whole numbers in floats are integers."""
-    if column.dtype.kind == "f" and bool((column % 1 == 0).all()):
+    if column.dtype.kind == "f" and bool(((column % 1 == 0) & (column.abs() < _EXACT_FLOATS)).all()):
         return column.astype("int64")
-    if column.dtype.kind in "OTU" or str(column.dtype) in ("str", "string"):
-        text = column.astype("str").str.strip()
+    if column.dtype == "str":
+        text = column.str.strip()
         return text.mask(text == "")
     return column
 

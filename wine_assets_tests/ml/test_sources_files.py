@@ -22,6 +22,7 @@ from wine_assets import files
 from wine_assets.errors import SourceError
 from wine_assets.ml import table_file
 from wine_assets.ml.sources import FileSource, Table, fingerprint, load
+from wine_assets.ml.validation import failure, validate
 
 UCI_NAMES = [
     "Alcohol",
@@ -335,6 +336,7 @@ VALID_CSV = b"x,y,class\n1.5,2,a\n2.5,3,b\n3.5,4,a\n"
         ("a.csv", b"SQLite format 3\0", "an SQLite database"),
         ("a.csv", b"\n<!DOCTYPE html><html></html>", "an HTML or XML page"),
         ("a.csv", b'{"x": 1}', "it is JSON"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("a.csv.gz", VALID_CSV, "isn't gzip-compressed, although its name ends in .gz"),
         ("a.csv.gz", gzip.compress(VALID_CSV * 100)[:-20], "is damaged or truncated"),
         ("a.csv.gz", gzip.compress(VALID_CSV)[:12] + b"\xff" * 30, "is damaged or truncated"),
@@ -374,6 +376,24 @@ def test_a_parquet_file_with_damaged_pages_is_refused(bundled: pd.DataFrame, tmp
     content = (tmp_path / "a.parquet").read_bytes()
     written(tmp_path / "a.parquet", content[:100] + b"\xff" * 600 + content[700:])
     assert "damaged or truncated Parquet file" in refusal(tmp_path / "a.parquet")
+
+
+def test_a_parquet_file_whose_text_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    labels = pa.array([b"red", b"ros\xe9"]).view(pa.string())
+    parquet.write_table(pa.table({"x": [1, 2], "class": labels}), tmp_path / "a.parquet")
+    assert "Invalid UTF8" in refusal(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [pa.array([[1], [2]]), pa.array([b"a", b"\xff"]), pa.array([2**63, 1], pa.uint64()), pa.array([1.5, 2.0])],
+    ids=lambda labels: str(labels.type),
+)
+def test_labels_that_are_no_classes_are_left_to_validation(labels: pa.Array, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"x": [1, 2], "class": labels}), tmp_path / "a.parquet")
+    table = read(tmp_path / "a.parquet")
+    assert table.frame["target"].tolist() == labels.to_pylist()
+    assert failure(validate(table.frame, table.layout)) is not None
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame(), pd.DataFrame({"x": [], "class": []})], ids=["no columns", "no rows"])
