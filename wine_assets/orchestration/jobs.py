@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from wine_assets import settings
+from wine_assets.errors import SettingsError
 from wine_assets.orchestration.configs import (
     DataConfig,
     TrainingConfig,
@@ -47,12 +48,23 @@ data_job = dg.define_asset_job(
 
 
 def training_schedule() -> dg.ScheduleDefinition:
-    """Return the schedule that trains by the clock of the settings; it is off until somebody turns it on."""
-    return dg.ScheduleDefinition(
-        name="training_schedule",
-        job=training_job,
-        cron_schedule=settings.optional(settings.CRON_VARIABLE, "0 6 * * 1"),
-        execution_timezone=settings.optional(settings.TIMEZONE_VARIABLE, "UTC"),
-        run_config=launch_config(TrainingConfig()),
-        description="Trains every Monday at six, unless the settings say otherwise.",
-    )
+    """Return the schedule that trains by the clock of the settings; it is off until somebody turns it on.
+
+    Raise SettingsError when the settings name no clock.
+    """
+    cron = settings.optional(settings.CRON_VARIABLE, "0 6 * * 1")
+    timezone = settings.optional(settings.TIMEZONE_VARIABLE, "Europe/Lisbon")
+    try:
+        return dg.ScheduleDefinition(
+            name="training_schedule",
+            job=training_job,
+            cron_schedule=cron,
+            execution_timezone=timezone,
+            run_config=launch_config(TrainingConfig()),
+            description="Trains every Monday at six, unless the settings say otherwise.",
+        )
+    except dg.DagsterInvalidDefinitionError as error:
+        raise SettingsError(
+            f"{settings.CRON_VARIABLE} must be five cron fields, as in '0 6 * * 1', and {settings.TIMEZONE_VARIABLE} a "
+            f"name such as 'Europe/Lisbon', got {cron!r} and {timezone!r} ({error}). Change them or unset them."
+        ) from error

@@ -1,12 +1,21 @@
 """What assets are run with: their storage and their executor."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from wine_assets import settings
-from wine_assets.errors import SettingsError
+from wine_assets.errors import MissingExtraError, SettingsError
 from wine_assets.orchestration.io import FORMATS, ArtifactIOManager
 
-EXECUTORS = ("in_process", "multiprocess", "ray")
+_RAY_ENVIRONMENT = [
+    "PATH",
+    "DAGSTER_HOME",
+    settings.HOME_VARIABLE,
+    settings.COMPUTE_VARIABLE,
+    settings.EXECUTOR_VARIABLE,
+]
+"""What a step that is a Ray job of its own takes along from the run's environment."""
 
 
 def io_managers() -> dict[str, ArtifactIOManager]:
@@ -16,11 +25,37 @@ def io_managers() -> dict[str, ArtifactIOManager]:
 
 def executor() -> dg.ExecutorDefinition:
     """Return the executor that the settings name; raise SettingsError for one that there isn't."""
-    name = settings.optional(settings.EXECUTOR_VARIABLE, EXECUTORS[0])
-    if name == "in_process":
-        return dg.in_process_executor
-    if name == "multiprocess":
-        return dg.multiprocess_executor
-    raise SettingsError(
-        f"{settings.EXECUTOR_VARIABLE} must be one of {', '.join(EXECUTORS)}, got {name!r}. Change it or unset it."
-    )
+    name = settings.optional(settings.EXECUTOR_VARIABLE, "in_process")
+    if name not in EXECUTORS:
+        raise SettingsError(
+            f"{settings.EXECUTOR_VARIABLE} must be one of {', '.join(EXECUTORS)}, got {name!r}. Change it or unset it."
+        )
+    return EXECUTORS[name]()
+
+
+def _in_process() -> dg.ExecutorDefinition:
+    return dg.in_process_executor
+
+
+def _multiprocess() -> dg.ExecutorDefinition:
+    return dg.multiprocess_executor
+
+
+def _ray() -> dg.ExecutorDefinition:
+    """Return the executor that makes each step a job on the cluster of RAY_ADDRESS, by default this machine's.
+
+    It is given no resources of its own, because those would replace what the assets' tags ask for.
+    """
+    try:
+        from dagster_ray import ray_executor
+    except ImportError as error:
+        raise MissingExtraError("ray", f"{settings.EXECUTOR_VARIABLE}=ray") from error
+    configured: dg.ExecutorDefinition = ray_executor.configured({"ray": {"env_vars": _RAY_ENVIRONMENT}}, name="ray")
+    return configured
+
+
+EXECUTORS: dict[str, Callable[[], dg.ExecutorDefinition]] = {
+    "in_process": _in_process,
+    "multiprocess": _multiprocess,
+    "ray": _ray,
+}
