@@ -77,7 +77,7 @@ def folded(estimator: Any) -> tuple[Any, float]:
     if [*getattr(classifier, "classes_", ())] != [0, 1]:
         raise ExportError("Expected a LogisticRegression fitted on the classes 0 and 1. Fit it on a binarized frame.")
     weights = np.asarray(classifier.coef_[0], dtype=np.float64)
-    bias = float(np.asarray(classifier.intercept_)[0])
+    bias = float(np.ravel(classifier.intercept_)[0])  # liblinear without an intercept has a scalar
     if scaler is None:
         return weights, bias
     weights = weights / scaler.scale_
