@@ -1,8 +1,8 @@
 """The hyperparameters of each family, typed: one model makes the launch form, the flags and the JSON Schema."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, SupportsFloat
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wine_assets.errors import HyperparameterError
 from wine_assets.ml.typed import Typed
@@ -52,6 +52,14 @@ class LogisticRegressionHyperparameters(Typed):
     random_state: int = Field(
         default=0, ge=0, le=2**32 - 1, description="seed of the solvers that shuffle: sag, saga, liblinear"
     )
+
+    @field_validator("C", "l1_ratio", "tol", mode="before")
+    @classmethod
+    def _is_a_number_itself(cls, value: Any) -> Any:
+        """Refuse what only turns into a number, such as a switch or an array of numpy: pydantic takes it."""
+        if isinstance(value, SupportsFloat) and not isinstance(value, int | float):
+            raise ValueError("must be a number of Python")  # noqa: TRY004 - pydantic turns no TypeError into a refusal
+        return value
 
     @model_validator(mode="after")
     def _solver_fits_the_penalty(self) -> Self:
