@@ -25,7 +25,7 @@ def training_workflow(hyperparameters: Mapping[str, Any] | LogisticRegressionHyp
 
 def _given(hyperparameters: Mapping[str, Any] | LogisticRegressionHyperparameters | None) -> dict[str, Any]:
     if isinstance(hyperparameters, LogisticRegressionHyperparameters):
-        return hyperparameters.model_dump(exclude_unset=True)
+        return hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
     if hyperparameters is None or isinstance(hyperparameters, Mapping):
         return {**hyperparameters} if hyperparameters else {}
     raise HyperparameterError(

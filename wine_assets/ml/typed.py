@@ -10,7 +10,10 @@ from wine_assets.errors import ConfigurationError
 
 
 class Typed(BaseModel):
-    """A frozen model that forbids unknown fields and raises ConfigurationError, in words, for what it refuses."""
+    """A frozen model that forbids unknown fields and raises ConfigurationError, in words, for what it refuses.
+
+    A rule across fields (a model validator of a subclass) raises the error itself: pydantic asks it last.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -34,8 +37,7 @@ def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"{_dotted(model, name)} is missing. {_remedy(model, name)}"
     if not name:
-        cause = detail.get("ctx", {}).get("error")
-        return str(cause or f"{model.where or model.__name__}: {detail['msg']}.")
+        return f"{model.where or model.__name__}: {detail['msg']}."
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     about = _description(model, name)
     return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
