@@ -1,6 +1,11 @@
 """The errors this project raises: each message is a sentence that names the cause and the remedy."""
 
 
+def as_sentence(message: str) -> str:
+    """Return a message that ends as a sentence does: with a period, unless it does so already."""
+    return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
 class WineAssetsError(Exception):
     """Base of every error of this project; its message is fit to be shown to a user as it is."""
 

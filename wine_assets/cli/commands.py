@@ -3,13 +3,20 @@
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from wine_assets.cli.options import OptionGroup, with_options
-from wine_assets.errors import ConfigurationError, SettingsError, WineAssetsError
+from wine_assets.errors import (
+    ComputeRequestError,
+    ConfigurationError,
+    SettingsError,
+    WineAssetsError,
+    as_sentence,
+)
 from wine_assets.ml.evaluation import EvaluationParams
 from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
 from wine_assets.ml.prediction import PredictionsParams
@@ -20,6 +27,7 @@ HYPERPARAMETERS = OptionGroup(LogisticRegressionHyperparameters, "Hyperparameter
 EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
 PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
 DATA_PANEL = "Data"
+_REASON_LENGTH = 300
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,24 +43,49 @@ def _commands() -> None:
 
 
 def _option(text: str, default: str = "") -> Any:
-    return typer.Option(help=text, show_default=default or False, rich_help_panel=DATA_PANEL)
+    return typer.Option(
+        help=text, show_default=default or False, rich_help_panel=DATA_PANEL, metavar="TEXT", callback=_not_empty
+    )
+
+
+def _not_empty(value: str | list[str] | None) -> str | list[str] | None:
+    """Refuse an empty text: it is an unset variable of a script more often than it is meant."""
+    if value is not None and "" in (value if isinstance(value, list) else [value]):
+        raise typer.BadParameter("must not be empty")
+    return value
 
 
 def _sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn an error of this project into a sentence and an exit status, unless `debug` is given."""
+    """Turn an error into a sentence and an exit status, after its traceback where `debug` is given."""
 
     @functools.wraps(command)
     def call(*args: Any, **options: Any) -> None:
         try:
             command(*args, **options)
-        except WineAssetsError as error:
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last one to hear of it tells the user
             if options.get("debug"):
-                raise
-            typer.echo(str(error), err=True)
-            usage = isinstance(error, ConfigurationError | SettingsError)
-            raise typer.Exit(BAD_USAGE if usage else FAILED) from None
+                traceback.print_exc()
+            sys.stderr.write(f"{_sentence(error)}\n")
+            raise typer.Exit(_status(error)) from None
 
     return call
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, WineAssetsError):
+        groups = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
+        return as_sentence(functools.reduce(lambda text, group: group.in_flags(text), groups, str(error)))
+    reason = " ".join(str(error).split())[:_REASON_LENGTH]
+    return (
+        f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)} Add --debug to see where."
+    )
+
+
+def _status(error: Exception) -> int:
+    usage = isinstance(error, ConfigurationError | SettingsError | ComputeRequestError)
+    return BAD_USAGE if usage else FAILED
 
 
 @app.command()
@@ -60,11 +93,15 @@ def _sentences(command: Callable[..., None]) -> Callable[..., None]:
 @_sentences
 def run(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,
-    source: Annotated[str, _option("CSV or Parquet file to read, as a path or URL.", "the bundled wine data")] = "",
-    query: Annotated[str, _option("SQL query that returns the rows; needs a database.")] = "",
-    database: Annotated[str, _option("SQLAlchemy URL, without a password, for --query.")] = "",
-    database_variable: Annotated[str, _option("Environment variable with the SQLAlchemy URL, for --query.")] = "",
-    class_column: Annotated[str, _option("Column that holds the classes.", "found by its name")] = "",
+    source: Annotated[
+        str | None, _option("CSV or Parquet file to read, as a path or URL.", "the bundled wine data")
+    ] = None,
+    query: Annotated[str | None, _option("SQL query that returns the rows; needs a database.")] = None,
+    database: Annotated[str | None, _option("SQLAlchemy URL, without a password, for --query.")] = None,
+    database_variable: Annotated[
+        str | None, _option("Environment variable with the SQLAlchemy URL, for --query.")
+    ] = None,
+    class_column: Annotated[str | None, _option("Column that holds the classes.", "found by its name")] = None,
     feature: Annotated[list[str] | None, _option("Column to learn from; repeat it.", "all others")] = None,
     negative_class: Annotated[list[str] | None, _option("Class that becomes 0; repeat it.", "0")] = None,
     reference: Annotated[bool, typer.Option("--reference", help="Fit the reference: C=0.01, no scaler.")] = False,
@@ -78,7 +115,13 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
 
     request = requests.Request(
         data=requests.DataOptions(
-            source, query, database, database_variable, class_column, tuple(feature or ()), tuple(negative_class or ())
+            source=source or "",
+            query=query or "",
+            database=database or "",
+            database_variable=database_variable or "",
+            class_column=class_column or "",
+            features=tuple(feature or ()),
+            negative_classes=tuple(negative_class or ()),
         ),
         hyperparameters=requests.hyperparameters(HYPERPARAMETERS.given(options), reference=reference),
         evaluation=EVALUATION.given(options),
@@ -90,6 +133,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
 
 
 @app.command()
+@_sentences
 def home() -> None:
     """Make the project's Dagster home where there is none, and print where it is."""
     from wine_assets import settings

@@ -1,18 +1,60 @@
-"""The entry point of `wine-assets`: says so when the extra that it needs is missing."""
+"""The entry point of `wine-assets`: one sentence and an exit status for everything that ends it early."""
 
 import importlib.util
 import sys
 
-from wine_assets.errors import MissingExtraError
+from wine_assets.cli import interruption
+from wine_assets.errors import MissingExtraError, as_sentence
 
 BAD_USAGE = 2
 
 
 def main() -> None:
-    """Run the command line, or name the extra to install."""
+    """Run the command line, or name the extra to install, and exit with a status."""
     if importlib.util.find_spec("typer") is None or importlib.util.find_spec("dagster") is None:
         sys.stderr.write(f"{MissingExtraError('pipeline', 'The command line')}\n")
         sys.exit(BAD_USAGE)
+    with interruption.watched():
+        status = _stoppable()
+    sys.exit(status)
+
+
+def _stoppable() -> int:
+    """Return the status of the command, or that of the signal which stopped it."""
+    try:
+        status = _command()
+    except BaseException:  # Dagster has exceptions of its own for signals, of no common kind
+        if not interruption.came():
+            raise
+    number = interruption.came()
+    if number is None:
+        return status
+    sys.stderr.write(
+        f"Stopped by {number.name}: what was made so far is kept, and the last good data and model stay as they were. "
+        "Type the same command again to go on.\n"
+    )
+    return interruption.STATUS_OF_A_SIGNAL + number
+
+
+def _command() -> int:
+    """Run the command that the arguments name; typer's complaints about them become one sentence."""
     from wine_assets.cli.commands import app
 
-    app()
+    try:
+        status: int | None = app(prog_name="wine-assets", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's, wherever this version of it has them
+            raise
+        sys.stderr.write(_usage_sentence(error))
+        return BAD_USAGE
+    return status or 0
+
+
+def _usage_sentence(error: Exception) -> str:
+    """Return what is wrong with the arguments, and where to look; nothing when typer has shown its help already."""
+    message = error.format_message().strip()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "wine-assets"
+    for clumsy in ("Value error, ", "Input should be "):
+        message = message.replace(clumsy, "")
+    return f"{as_sentence(message)} See `{command} --help`.\n" if message else ""

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+
+from wine_assets.ml.typed import Typed
+
+_NUMBERS: dict[Any, tuple[type[int | float], str]] = {int: (int, "a whole number"), float: (float, "a number")}
 
 
 @dataclass(frozen=True)
 class OptionGroup:
     """The fields of one model as options: `--name`, or `--prefix-name` where a prefix keeps names apart."""
 
-    model: type[BaseModel]
+    model: type[Typed]
     panel: str
     prefix: str = ""
     skip: frozenset[str] = frozenset()
@@ -31,6 +34,13 @@ class OptionGroup:
         values = {name: options.get(self._argument(name)) for name in self.model.model_fields}
         return {name: value for name, value in values.items() if value is not None and value != []}
 
+    def in_flags(self, message: str) -> str:
+        """Return a message about fields of a run config with the options of these fields in their place."""
+        for name in self.model.model_fields:
+            dotted = f"`{self.model.where}.{name}`"
+            message = message.replace(f"{dotted} in the run config", self._flag(name)).replace(dotted, self._flag(name))
+        return message
+
     def _argument(self, name: str) -> str:
         return f"{self.prefix}_{name}" if self.prefix else name
 
@@ -40,7 +50,9 @@ class OptionGroup:
     def _parameter(self, name: str, field: FieldInfo) -> inspect.Parameter:
         flag = self._flag(name)
         declaration = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
-        option = typer.Option(declaration, help=_help(field), rich_help_panel=self.panel, show_default=False)
+        option = typer.Option(
+            declaration, help=_help(field), rich_help_panel=self.panel, show_default=False, **_parsing(field)
+        )
         annotation = Annotated[_annotation(field) | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(
             self._argument(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
@@ -72,6 +84,21 @@ def _annotation(field: FieldInfo) -> Any:
         item = get_args(field.annotation)[0]
         return list[str] if item is Any else list[item]  # type: ignore[valid-type]
     return field.annotation
+
+
+def _parsing(field: FieldInfo) -> dict[str, Any]:
+    """Return how the text of a number is read, so that what is none is refused with what was given."""
+    if field.annotation not in _NUMBERS:
+        return {}
+    kind, wanted = _NUMBERS[field.annotation]
+
+    def parse(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"must be {wanted}, got {text!r}") from None
+
+    return {"parser": parse, "metavar": kind.__name__.upper()}
 
 
 def _help(field: FieldInfo) -> str:

@@ -37,10 +37,12 @@ class Lines:
             self._print("done", event.step_key, _used(self._metadata.get(event.step_key, {})))
         elif event.is_step_failure:
             self._print("FAILED", event.step_key, "")
+        elif event.is_step_up_for_retry:
+            self._console.print(f"      {event.step_key:<17} failed, and will be tried again")
 
     def _print(self, state: str, name: str, detail: str) -> None:
         self._done += 1
-        self._console.print(f"[{self._done}/{self._total}] {name:<17} {state:<6} {detail}".rstrip(), markup=False)
+        self._console.print(f"[{self._done}/{self._total}] {name:<17} {state:<6} {detail}".rstrip())
 
 
 def _used(metadata: dict[str, Any]) -> str:

@@ -67,6 +67,11 @@ def _source(data: DataOptions) -> "SourceConfig":
         raise ConfigurationError("--source and --query both say where the rows come from. Leave one of them out.")
     if not data.query and (data.database or data.database_variable):
         raise ConfigurationError("--database and --database-variable need --query, which says what to read there.")
+    if data.query and bool(data.database) == bool(data.database_variable):
+        raise ConfigurationError(
+            "--query needs exactly one of --database and --database-variable, which say where to ask it. "
+            f"Got {'both' if data.database else 'neither'}."
+        )
     columns: dict[str, Any] = {"class_column": data.class_column, "features": [*data.features]}
     if data.source:
         return configs.FileSourceConfig(path=_absolute(data.source), **columns)

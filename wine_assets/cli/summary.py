@@ -7,7 +7,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from wine_assets.cli import terminal
+
 NEXT_COMMAND = "make dev"
+NOTHING_TO_DO = "Nothing to do: every asset is up to date with its source, its config and the code."
 _USED = ("wall_seconds", "cpu_seconds", "peak_memory_mib", "requested_memory", "requested_cpu")
 
 
@@ -44,7 +47,7 @@ def show(values: dict[str, Any], console: Console) -> None:
         return
     console.print()
     if values["status"] == "nothing to do":
-        console.print("Nothing to do: every asset is up to date with its source, its config and the code.")
+        console.print(NOTHING_TO_DO, soft_wrap=True)
         console.print()
     _show_data(values, console)
     _show_evaluation(values["evaluation"], console)
@@ -54,12 +57,10 @@ def show(values: dict[str, Any], console: Console) -> None:
 
 
 def _show_failure(values: dict[str, Any]) -> None:
-    error = Console(stderr=True, highlight=False, soft_wrap=True)
-    error.print(values["error"], markup=False, style="red")
-    error.print(
-        f"The last good data and model stay as they were. The run is {values['run_id']}; see it with: {NEXT_COMMAND}",
-        markup=False,
-    )
+    error = terminal.console(stderr=True)
+    kept = "The last good data and model stay as they were" if values["model"] else "There is no model yet"
+    error.print(values["error"], style="red", soft_wrap=True)
+    error.print(f"{kept}. See the run {values['run_id']} with: {NEXT_COMMAND}.", soft_wrap=True)
 
 
 def _show_data(values: dict[str, Any], console: Console) -> None:
@@ -98,8 +99,8 @@ def _show_assets(assets: dict[str, dict[str, Any]], console: Console) -> None:
 
 def _show_places(values: dict[str, Any], console: Console) -> None:
     for name in ("model", "report"):
-        console.print(f"{name.capitalize():<7} {values[name]}", soft_wrap=True, markup=False)
-    console.print(f"Next    {NEXT_COMMAND}", markup=False)
+        console.print(f"{name.capitalize():<7} {values[name]}", soft_wrap=True)
+    console.print(f"Next    {NEXT_COMMAND}")
 
 
 def _print_table(console: Console, title: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -5,10 +5,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from wine_assets import settings
-from wine_assets.cli import progress, requests, summary
+from wine_assets.cli import interruption, progress, requests, summary, terminal
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,16 @@ class Display:
 
 def run(request: requests.Request, display: Display, *, force: bool) -> bool:
     """Materialize what is stale, or all by `force`, and print the result; return whether nothing failed."""
+    from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs
     from wine_assets.orchestration.configs import launch_config
 
     config = requests.training_config(request)
-    console = Console(stderr=display.as_json, highlight=False)
+    console = terminal.console(stderr=display.as_json)
     with instance.quiet_instance(settings.home()) as dagster:
         names = runs.all_assets() if force else runs.stale_assets(dagster, config)
-        finished = _launched(dagster, launch_config(config), names, console) if names else None
+        job = defs.resolve_job_def("training_job")
+        finished = _launched(dagster, job, launch_config(config), names, console) if names else None
         result = summary.result(runs.latest_metadata(dagster), names, finished)
     if display.as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -39,10 +39,17 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
     return finished is None or finished.success
 
 
-def _launched(dagster: Any, config: dict[str, Any], names: list[str], console: Console) -> Any:
-    from wine_assets.definitions import defs
+def _launched(dagster: Any, job: Any, config: dict[str, Any], names: list[str], console: Any) -> Any:
     from wine_assets.orchestration import runs
 
-    job = defs.resolve_job_def("training_job")
     with progress.Lines(console, len(names)) as lines:
-        return runs.execute(dagster, job, config, names, lines.hear)
+        finished = runs.execute(dagster, job, config, names, lambda event: _heard(event, lines))
+    interruption.stop_if_asked()
+    return finished
+
+
+def _heard(event: Any, lines: progress.Lines) -> None:
+    """Show an event; between steps, and where Dagster would retry one that was stopped, stop when asked to."""
+    if event.is_step_start or event.is_step_up_for_retry:
+        interruption.stop_if_asked()
+    lines.hear(event)

@@ -3,8 +3,9 @@
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
+from wine_assets.errors import SettingsError
 from wine_assets.files import atomic_write
-from wine_assets.settings import Home
+from wine_assets.settings import HOME_VARIABLE, Home
 
 CONFIGURATION = """\
 # The project's own Dagster home: runs start at once, each in a process of its own, and nothing is reported to anyone.
@@ -22,10 +23,19 @@ run_monitoring:
 
 
 def prepare(home: Home) -> None:
-    """Make the Dagster home where there is none; one that is there stays as it is."""
+    """Make the Dagster home where there is none; one that is there stays as it is.
+
+    Raise SettingsError when the home can't be written to.
+    """
     configuration = home.dagster / "dagster.yaml"
-    if not configuration.exists():
-        atomic_write(configuration, CONFIGURATION.encode())
+    try:
+        if not configuration.exists():
+            atomic_write(configuration, CONFIGURATION.encode())
+    except OSError as error:
+        raise SettingsError(
+            f"The project's home {home.path} can't be written to ({error.strerror}). "
+            f"Set {HOME_VARIABLE} to a folder that can be, or change who may write to it."
+        ) from error
 
 
 def quiet_instance(home: Home) -> dg.DagsterInstance:

@@ -1,14 +1,15 @@
 """Runs started from Python: which assets are stale, and the job that makes those alone."""
 
+import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from wine_assets.errors import SourceError
+from wine_assets.errors import SourceError, as_sentence
 from wine_assets.ml import sources
 from wine_assets.orchestration import io, versions
 from wine_assets.orchestration.configs import TrainingConfig, training_configs
@@ -75,7 +76,7 @@ def execute(
         listener(event)
 
     instance.add_event_listener(run_id, heard)
-    with guarded(Path(instance.root_directory), run_id):
+    with guarded(Path(instance.root_directory), run_id), _closed_when_interrupted(instance, run_id):
         result = job.execute_in_process(
             run_config=config,
             instance=instance,
@@ -97,6 +98,18 @@ def latest_metadata(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
     }
 
 
+@contextlib.contextmanager
+def _closed_when_interrupted(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Record the run as failed when the block is left by a signal that came where Dagster doesn't expect one."""
+    try:
+        yield
+    except BaseException:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(run, "The run was interrupted before it ended. Start it again.")
+        raise
+
+
 def _made_of(config: dg.Config | None) -> dict[str, Any]:
     return config.model_dump(mode="json") if config is not None else {}
 
@@ -113,12 +126,12 @@ def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
 def _sentence(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
+        return as_sentence(data.user_failure_data.description)
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
     message = error.message.strip() if error is not None else "it failed"
-    return f"{event.step_key} failed: {message}"
+    return as_sentence(f"{event.step_key} failed: {message}")
 
 
 def _traceback(event: dg.DagsterEvent) -> str:
