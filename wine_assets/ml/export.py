@@ -24,9 +24,9 @@ _HALF_ULP = 2.0**-24
 def linear_classifier(weights: Any, bias: float, data: TrainingData, metadata: dict[str, str]) -> bytes:
     """Return the graph of P(class 1) = sigmoid(x . weights + bias): one Gemm, one Sigmoid, one ArgMax.
 
-    `weights` is float64 [features]. Both columns of the logits, -z and z, come from the one Gemm, so that each
-    probability is computed from its own logit and small ones keep their digits. Values are rounded to float32
-    once, at the end; a model whose terms are too large for that is computed in float64 inside the graph.
+    `weights` is float64 [features]. Both columns of the logits, -z and z, come from the one Gemm, so that one Sigmoid
+    gives both probabilities, to about 1e-7 (onnxruntime's answers 0 below a logit of -18). Weights are rounded to
+    float32 once, at the end; a model whose terms are too large for that is computed in float64 inside the graph.
     """
     import numpy as np
 
