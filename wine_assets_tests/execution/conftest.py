@@ -1,9 +1,15 @@
+import os
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pyarrow as pa
 import pytest
+
+from wine_assets.execution import deadline, usage
 
 _PRELUDE = """\
 import faulthandler, re, sys, time
@@ -24,3 +30,23 @@ def run_program() -> RunProgram:
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
 
     return run
+
+
+@pytest.fixture
+def nothing_left_behind() -> Iterator[None]:
+    """Limits, timers, handlers and variables are after the test as they were before."""
+    before = _state()
+    yield
+    assert _state() == before
+
+
+def _state() -> tuple[object, ...]:
+    return (
+        signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        signal.getsignal(signal.SIGALRM),
+        resource.getrlimit(resource.RLIMIT_DATA),
+        pa.default_memory_pool().backend_name,
+        deadline._ends[:],
+        usage._HighWater.active[:],
+        {name: value for name, value in os.environ.items() if name.endswith(("_NUM_THREADS", "_MEMORY_POOL"))},
+    )
