@@ -227,21 +227,22 @@ def test_a_step_whose_imports_take_too_much_fails_and_leaves_them_usable(run_pro
 # --- Where the system does not tell memory
 
 
-@pytest.fixture
-def no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_a_memory_error_is_nobody_s_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "_STATUS", Path("/nowhere/status"))
-    monkeypatch.setattr(usage, "_CLEAR_REFS", Path("/nowhere/clear_refs"))
-
-
-@pytest.mark.usefixtures("no_proc")
-def test_without_proc_a_memory_error_is_nobody_s_limit() -> None:
     with pytest.raises(MemoryError), enforced(ComputeRequest(), "step"):
         raise MemoryError
 
 
-@pytest.mark.usefixtures("no_proc")
-def test_without_proc_the_request_is_checked_at_the_end() -> None:
-    """By the most that the process ever had, which is why the step takes more than that."""
-    ever = usage._high_water()
-    with pytest.raises(MemoryLimitError, match="its imports included"), enforced(ComputeRequest(memory="10Mi"), "step"):
-        _take(ever + 50 * _MIB)
+def test_without_proc_the_request_is_checked_at_the_end(run_program: RunProgram) -> None:
+    """By the most memory that the process ever had, which is why this process is a new one."""
+    ended = run_program("""
+    from pathlib import Path
+    from wine_assets.execution import usage
+    usage._STATUS = usage._CLEAR_REFS = Path("/nowhere/file")
+    try:
+        with enforced(ComputeRequest(memory="10Mi"), "step"):
+            bytearray(300 << 20)
+    except MemoryLimitError as error:
+        print(error)
+    """)
+    assert re.fullmatch(r"step asked for 10Mi .* \(\d+ MiB, its imports included\).*\n", ended.stdout)
