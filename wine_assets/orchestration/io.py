@@ -80,11 +80,13 @@ def write_report(page: str) -> Path:
     return path
 
 
-class ArtifactIOManager(dg.ConfigurableIOManager):
+@dataclass(frozen=True)
+class ArtifactIOManager(dg.IOManager):
     """Writes each data version of an asset to a file of its own, and reads the one that a run consumes.
 
     A file is written whole or not at all, and never changed afterwards: a run that is killed leaves what Dagster
-    has on record, and the files that the record names, as they were.
+    has on record, and the files that the record names, as they were. It takes no config, so that a launch form asks
+    for nothing that only the code can know.
     """
 
     format_name: str
