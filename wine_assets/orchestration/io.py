@@ -101,7 +101,7 @@ class ArtifactIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""
-        version = versions.consumed(context.instance, context.step_context.run_id, context.asset_key)
+        version = versions.consumed(context.instance, _run_id(context), context.asset_key)
         path = artifact_path(context.asset_key.to_user_string(), version, self.format_name)
         try:
             return FORMATS[self.format_name].read(path)
@@ -115,6 +115,14 @@ class ArtifactIOManager(dg.IOManager):
     def _recorded(self, instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
         record = versions.latest(instance, key)
         return versions.recorded(record) if record else ""
+
+
+def _run_id(context: dg.InputContext) -> str:
+    """Return the run that reads, or "" where an asset's value is loaded outside of any."""
+    try:
+        return context.step_context.run_id
+    except dg.DagsterInvariantViolationError:
+        return ""
 
 
 def _prune(folder: Path, suffix: str, kept: int, needed: set[str]) -> None:

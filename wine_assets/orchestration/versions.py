@@ -41,10 +41,14 @@ def consumed(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> str
     """Return the version of an input that a run reads: the run's own, or else the newest there is.
 
     The answer stays the same for the rest of the run, so that what is loaded and what the versions below it are
-    made of are one, even while another run materializes the same asset. Raise ArtifactError when there is none.
+    made of are one, even while another run materializes the same asset; with "" for no run, it is the newest each
+    time. Raise ArtifactError when there is none.
     """
     remembered = _consumed.get((run_id, key.to_user_string()))
-    return remembered or _remember(run_id, key, _look_up(instance, run_id, key))
+    if remembered:
+        return remembered
+    version = _look_up(instance, run_id, key)
+    return _remember(run_id, key, version) if run_id else version
 
 
 def forget(run_id: str, key: dg.AssetKey) -> None:
