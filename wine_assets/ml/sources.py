@@ -47,7 +47,14 @@ class BundledSource(_Source):
     kind: Literal["bundled"] = Field(default="bundled", description="Which source this is: the bundled wine data.")
 
 
-class FileSource(_Source):
+class _TableSource(_Source):
+    """What a table that anybody may bring has in common: columns that have to be told apart."""
+
+    class_column: str = Field(default="", description=_CLASS_COLUMN)
+    features: list[str] = Field(default=[], description=_FEATURES)
+
+
+class FileSource(_TableSource):
     """A CSV or Parquet file, on this machine or behind any protocol that fsspec speaks."""
 
     kind: Literal["file"] = Field(default="file", description="Which source this is: a file.")
@@ -56,8 +63,6 @@ class FileSource(_Source):
         description="Path or URL of a CSV (also .csv.gz) or Parquet file, for example wine.csv, "
         "https://host/wine.parquet or s3://bucket/wine.csv; without credentials in it. No default.",
     )
-    class_column: str = Field(default="", description=_CLASS_COLUMN)
-    features: list[str] = Field(default=[], description=_FEATURES)
 
     @field_validator("path")
     @classmethod
@@ -71,7 +76,7 @@ class FileSource(_Source):
         return path
 
 
-class SqlSource(_Source):
+class SqlSource(_TableSource):
     """The rows that a SQL query returns, read through SQLAlchemy. The query is only ever rolled back."""
 
     kind: Literal["sql"] = Field(default="sql", description="Which source this is: a SQL query.")
@@ -90,8 +95,6 @@ class SqlSource(_Source):
         description="Name of the environment variable that holds the SQLAlchemy URL, which may have a password "
         "in it. Default: empty. Give exactly one of `url` and `url_variable`.",
     )
-    class_column: str = Field(default="", description=_CLASS_COLUMN)
-    features: list[str] = Field(default=[], description=_FEATURES)
 
     @field_validator("url")
     @classmethod
