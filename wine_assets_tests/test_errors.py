@@ -19,6 +19,14 @@ def test_a_refused_hyperparameter_is_a_refused_configuration() -> None:
     assert issubclass(HyperparameterError, ConfigurationError)
 
 
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [("it broke", "it broke."), ("it broke.", "it broke."), ("why?", "why?"), ("no!", "no!"), ("", ".")],
+)
+def test_a_message_ends_as_a_sentence_does(message: str, sentence: str) -> None:
+    assert errors.as_sentence(message) == sentence
+
+
 def test_a_missing_extra_is_named_with_the_command_that_installs_it() -> None:
     error = MissingExtraError("postgres", "Reading postgresql:// URLs")
     assert str(error) == (

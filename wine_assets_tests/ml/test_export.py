@@ -86,7 +86,7 @@ def powers_of_ten() -> st.SearchStrategy[float]:
     return st.floats(-6, 6).map(lambda exponent: 10.0**exponent)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(tables(), powers_of_ten(), st.sampled_from(["standard", "none"]), st.booleans())
 def test_a_folded_model_answers_as_the_estimator_whatever_the_scales(
     frame: pd.DataFrame, C: float, scaler: Any, fit_intercept: Any

@@ -160,7 +160,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 JUNK = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from([*FIELDS]) | st.text() | st.integers(), JUNK, max_size=4))
 def test_whatever_is_given_it_is_taken_or_refused_in_words(fields: dict[str, Any]) -> None:
     try:
