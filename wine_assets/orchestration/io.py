@@ -54,6 +54,17 @@ def _read_estimator(path: Path) -> Any:
     return estimators.load(path)
 
 
+def _read_model(path: Path) -> bytes:
+    from wine_assets.inference.predictor import Predictor
+
+    content = path.read_bytes()
+    try:
+        Predictor(content)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} can't be read as a model: {error} Materialize wine_model_onnx again.") from error
+    return content
+
+
 def _write_json(value: Any, path: Path) -> None:
     atomic_write(path, json.dumps(value, indent=2, sort_keys=True).encode())
 
@@ -61,7 +72,7 @@ def _write_json(value: Any, path: Path) -> None:
 FORMATS = {
     "frame": Format(".parquet", _write_frame, _read_frame),
     "estimator": Format(".skops", _write_estimator, _read_estimator),
-    "model": Format(".onnx", lambda content, path: atomic_write(path, content), Path.read_bytes),
+    "model": Format(".onnx", lambda content, path: atomic_write(path, content), _read_model),
     "report": Format(".json", _write_json, lambda path: json.loads(path.read_bytes())),
 }
 
@@ -103,14 +114,7 @@ class ArtifactIOManager(dg.IOManager):
         """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""
         version = versions.consumed(context.instance, _run_id(context), context.asset_key)
         path = artifact_path(context.asset_key.to_user_string(), version, self.format_name)
-        try:
-            return FORMATS[self.format_name].read(path)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            raise ArtifactError(
-                f"{path} can't be read: {error}. Materialize {context.asset_key.to_user_string()} again."
-            ) from error
+        return _read(path, self.format_name, context.asset_key.to_user_string())
 
     def _recorded(self, instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
         record = versions.latest(instance, key)
@@ -125,11 +129,29 @@ def _run_id(context: dg.InputContext) -> str:
         return ""
 
 
+def _read(path: Path, format_name: str, asset: str) -> Any:
+    try:
+        return FORMATS[format_name].read(path)
+    except ArtifactError:
+        raise
+    except FileNotFoundError as error:
+        raise ArtifactError(f"There is no {path}. Materialize {asset} again.") from error
+    except Exception as error:
+        raise ArtifactError(f"{path} can't be read: {error}. Materialize {asset} again.") from error
+
+
 def _prune(folder: Path, suffix: str, kept: int, needed: set[str]) -> None:
     """Remove all but the newest `kept` files of a folder, never one whose name is among the `needed`."""
-    newest_first = sorted(folder.glob(f"[!.]*{suffix}"), key=lambda path: -path.stat().st_mtime)
+    newest_first = sorted(folder.glob(f"[!.]*{suffix}"), key=_modified, reverse=True)
     for path in newest_first[kept:]:
         if path.stem not in needed:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     sweep_temporaries(folder, older_than_s=ORPHAN_AGE_S)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another run has just removed it
+        return 0.0
