@@ -1,10 +1,12 @@
 """The sensor that reads data files as they arrive in a watched folder."""
 
 import json
+import logging
+import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -18,8 +20,31 @@ SETTLED_S = 2.0
 """How long a file must not have changed before it counts as whole."""
 _KEY_DIGITS = 16
 
-Seen = dict[str, dict[str, Any]]
-"""What is known of each file, by its name: its stamp (size and time), its SHA-256, and how often it had which."""
+Stamp = list[int]
+"""The size of a file, and when it was changed: its content, and anything of it (mtime and ctime, in nanoseconds)."""
+Seen = dict[str, tuple[Stamp, str]]
+"""The stamp and the SHA-256 of each file in the folder, by its name."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file with new content."""
+
+    path: Path
+    stamp: Stamp
+    sha256: str
+
+    def request(self) -> dg.RunRequest:
+        """Return the run that reads it.
+
+        The key holds the content and when it came to be, so that a file that goes back to what it was is new work,
+        while the same evaluation made twice, or made with an old cursor or none, is not.
+        """
+        return dg.RunRequest(
+            run_key=f"{self.path.name}:{self.sha256[:_KEY_DIGITS]}:{self.stamp[-1]}",
+            run_config=launch_config(DataConfig(source=FileSourceConfig(path=str(self.path)))),
+            tags={"wine_assets/file": self.path.name},
+        )
 
 
 @dg.sensor(
@@ -29,14 +54,11 @@ Seen = dict[str, dict[str, Any]]
     description="Starts data_job for each new or changed file in the watched folder, once for each content.",
 )
 def incoming_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Request one run for each file whose content is new since the last evaluation.
-
-    The run key holds the file's name, its content's hash and how often the file has had that content: a file that
-    goes back to what it was is new work, while the same evaluation made twice, or made without a cursor, is not.
-    """
-    folder = watched_folder()
-    seen: Seen = json.loads(context.cursor) if context.cursor else {}
-    requests = [_request(path, seen) for path in _changed(folder, seen)]
+    """Request one run for each file whose content is new since the last evaluation."""
+    files = _listed(watched_folder())
+    before: Seen = json.loads(context.cursor) if context.cursor else {}
+    seen = {path.name: before[path.name] for path in files if path.name in before}
+    requests = [arrival.request() for arrival in _arrivals(_settled(files), seen, context.log)]
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen, sort_keys=True))
 
 
@@ -45,33 +67,38 @@ def watched_folder() -> Path:
     return Path(settings.optional(settings.WATCH_VARIABLE, str(settings.home().incoming))).absolute()
 
 
-def _changed(folder: Path, seen: Seen) -> Iterator[Path]:
-    """Yield the files that have settled with other content than was seen, oldest first, and take note of them."""
-    for path, stamp in sorted(_settled(folder), key=lambda found: found[0].stat().st_mtime_ns):
-        known = seen.setdefault(path.name, {"stamp": None, "sha256": None, "attempts": {}})
-        if known["stamp"] == stamp:
+def _arrivals(settled: dict[Path, Stamp], seen: Seen, log: logging.Logger) -> Iterator[Arrival]:
+    """Yield the files with other content than was seen, in order, and take note of all that were read."""
+    for path, stamp in settled.items():
+        known_stamp, known_sha256 = seen.get(path.name, (None, None))
+        if stamp == known_stamp:
             continue
-        sha256 = sha256_of_file(path)
-        known["stamp"] = stamp
-        if sha256 != known["sha256"]:
-            known["sha256"] = sha256
-            known["attempts"][sha256] = known["attempts"].get(sha256, 0) + 1
-            yield path
+        try:
+            sha256 = sha256_of_file(path)
+        except OSError as error:
+            log.warning("%s can't be read (%s); the next evaluation tries again.", path, error.strerror)
+            continue
+        seen[path.name] = (stamp, sha256)
+        if sha256 != known_sha256:
+            yield Arrival(path, stamp, sha256)
 
 
-def _settled(folder: Path) -> Iterator[tuple[Path, list[int]]]:
-    for path in folder.glob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
-            status = path.stat()
-            if time.time() - status.st_mtime >= SETTLED_S:
-                yield path, [status.st_size, status.st_mtime_ns]
+def _settled(files: list[Path]) -> dict[Path, Stamp]:
+    """Return the stamps of the files that have not changed for a while, oldest first."""
+    stamps = {path: stamp for path in files if (stamp := _settled_stamp(path))}
+    return dict(sorted(stamps.items(), key=lambda settled: settled[1][-1]))
 
 
-def _request(path: Path, seen: Seen) -> dg.RunRequest:
-    known = seen[path.name]
-    attempt = known["attempts"][known["sha256"]]
-    return dg.RunRequest(
-        run_key=f"{path.name}:{known['sha256'][:_KEY_DIGITS]}:{attempt}",
-        run_config=launch_config(DataConfig(source=FileSourceConfig(path=str(path)))),
-        tags={"wine_assets/file": path.name},
-    )
+def _settled_stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # it may vanish at any time
+        return None
+    age_s = time.time() - max(status.st_mtime, status.st_ctime)
+    if not stat.S_ISREG(status.st_mode) or age_s < SETTLED_S:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _listed(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("[!.]*") if path.suffix.lower() in SUFFIXES]
