@@ -1,6 +1,9 @@
 """What assets are run with: their storage and their executor."""
 
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 
@@ -8,14 +11,8 @@ from wine_assets import settings
 from wine_assets.errors import MissingExtraError, SettingsError
 from wine_assets.orchestration.io import FORMATS, ArtifactIOManager
 
-_RAY_ENVIRONMENT = [
-    "PATH",
-    "DAGSTER_HOME",
-    settings.HOME_VARIABLE,
-    settings.COMPUTE_VARIABLE,
-    settings.EXECUTOR_VARIABLE,
-]
-"""What a step that is a Ray job of its own takes along from the run's environment."""
+_RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VARIABLE, settings.EXECUTOR_VARIABLE]
+"""What a step that is a Ray job of its own takes along from the run's environment, beside a PATH with `dagster`."""
 
 
 def io_managers() -> dict[str, ArtifactIOManager]:
@@ -50,7 +47,9 @@ def _ray() -> dg.ExecutorDefinition:
         from dagster_ray import ray_executor
     except ImportError as error:
         raise MissingExtraError("ray", f"{settings.EXECUTOR_VARIABLE}=ray") from error
-    configured: dg.ExecutorDefinition = ray_executor.configured({"ray": {"env_vars": _RAY_ENVIRONMENT}}, name="ray")
+    path = os.pathsep.join([str(Path(sys.executable).parent), settings.optional("PATH", os.defpath)])
+    environment = [f"PATH={path}", *_RAY_ENVIRONMENT]
+    configured: dg.ExecutorDefinition = ray_executor.configured({"ray": {"env_vars": environment}}, name="ray")
     return configured
 
 
