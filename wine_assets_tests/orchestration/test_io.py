@@ -1,0 +1,204 @@
+import ast
+import os
+import pickletools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import wine_assets
+from wine_assets.errors import ArtifactError
+from wine_assets.files import TEMPORARY_PREFIX
+from wine_assets.orchestration import instance, io, runs
+from wine_assets.settings import Home
+from wine_assets_tests.orchestration.pipeline import ASSETS, QUICK, Pipeline, failures
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+FORBIDDEN_CALLS = {"eval", "exec", "read_pickle", "to_pickle", "allow_pickle"}
+SUFFIXES = {
+    "raw_wine": ".parquet",
+    "binarized_wine": ".parquet",
+    "wine_model": ".skops",
+    "model_evaluation": ".json",
+    "wine_model_onnx": ".onnx",
+    "wine_predictions": ".parquet",
+}
+READERS = {
+    "binarized_wine": "wine_model",
+    "wine_model": "model_evaluation",
+    "wine_model_onnx": "wine_predictions",
+}
+
+
+@pytest.fixture
+def trained(pipeline: Pipeline) -> Pipeline:
+    assert pipeline.train().success
+    return pipeline
+
+
+def _versions(pipeline: Pipeline, asset: str) -> set[str]:
+    return {path.stem for path in pipeline.file(asset).parent.iterdir()}
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_each_asset_lies_in_a_folder_of_its_own_in_a_format_without_code(
+    reference: tuple[Pipeline, dg.ExecuteInProcessResult], asset: str
+) -> None:
+    file = reference[0].file(asset)
+    assert (file.parent.name, file.suffix) == (asset, SUFFIXES[asset])
+
+
+def test_another_version_is_another_file_and_the_first_stays_as_it_is(trained: Pipeline) -> None:
+    first = trained.file("wine_model")
+    content, changed = first.read_bytes(), first.stat().st_mtime_ns
+    trained.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+    assert trained.file("wine_model") != first
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == (content, changed)
+
+
+def test_a_version_that_is_there_already_is_written_again_without_harm(trained: Pipeline) -> None:
+    before = {asset: trained.file(asset).read_bytes() for asset in ASSETS if asset != "wine_model"}
+    assert trained.train().success
+    assert {asset: trained.file(asset).read_bytes() for asset in before} == before
+    assert all(len(_versions(trained, asset)) == 1 for asset in ASSETS)
+
+
+def test_the_newest_versions_stay_and_older_ones_go(trained: Pipeline) -> None:
+    made = []
+    for C in (0.1, 0.2, 0.3, 0.4):
+        trained.materialize("wine_model", wine_model={"hyperparameters": {"C": C}})
+        made.append(trained.version("wine_model"))
+    assert _versions(trained, "wine_model") == {*made[-io.KEPT_VERSIONS :]}
+
+
+def test_the_recorded_version_stays_however_old_it_is(trained: Pipeline) -> None:
+    recorded = trained.file("wine_model")
+    folder = recorded.parent
+    os.utime(recorded, (1, 1))
+    for number in range(5):
+        (folder / f"unrecorded{number}.skops").touch()
+    io._prune(folder, ".skops", io.KEPT_VERSIONS, {recorded.stem})
+    assert recorded.exists()
+    assert len([*folder.iterdir()]) == io.KEPT_VERSIONS + 1
+
+
+def test_a_file_that_another_run_removes_meanwhile_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    for number in range(io.KEPT_VERSIONS):
+        (tmp_path / f"{number}.json").touch()
+    io._prune(tmp_path, ".json", io.KEPT_VERSIONS, set())
+    assert {path.stem for path in tmp_path.iterdir()} == {"0", "1", "2"}
+
+
+def test_what_a_killed_writer_left_is_swept_once_it_is_old(trained: Pipeline) -> None:
+    folder = trained.file("wine_model").parent
+    old, new = (folder / f"{TEMPORARY_PREFIX}{name}.skops" for name in ("old", "new"))
+    old.touch()
+    new.touch()
+    hours_ago = time.time() - 2 * io.ORPHAN_AGE_S
+    os.utime(old, (hours_ago, hours_ago))
+    trained.materialize("wine_model")
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", None], ids=["empty", "junk", "cut in half"])
+@pytest.mark.parametrize("asset", READERS)
+def test_a_damaged_file_fails_its_reader_with_a_sentence_that_names_file_and_remedy(
+    trained: Pipeline, asset: str, content: bytes | None
+) -> None:
+    file = trained.file(asset)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    result = trained.materialize(READERS[asset])
+    assert not result.success
+    assert f"ArtifactError: {file} can't be read" in failures(result)[0]
+    assert f"aterialize {asset} again." in failures(result)[0]
+
+
+def test_a_damaged_report_is_named_as_well(trained: Pipeline) -> None:
+    file = trained.file("model_evaluation")
+    file.write_bytes(b'{"metrics": ')
+    with pytest.raises(ArtifactError, match=f"{file} can't be read: .*Materialize model_evaluation again"):
+        io._read(file, "report", "model_evaluation")
+
+
+def test_a_report_is_read_as_it_was_written(trained: Pipeline) -> None:
+    assert io._read(trained.file("model_evaluation"), "report", "")["metrics"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("asset", READERS)
+def test_a_missing_file_fails_its_reader_with_a_sentence(trained: Pipeline, asset: str) -> None:
+    file = trained.file(asset)
+    file.unlink()
+    result = trained.materialize(READERS[asset])
+    assert str(file) in failures(result)[0]
+    assert f"aterialize {asset}" in failures(result)[0]
+
+
+def test_the_newest_reports_stay_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "KEPT_REPORTS", 2)
+    first, *others = [io.write_report(f"page {number}") for number in range(3)]
+    assert not first.exists()
+    assert [path.read_text() for path in others] == ["page 1", "page 2"]
+
+
+def _forbidden(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in FORBIDDEN_MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in FORBIDDEN_MODULES:
+            yield str(node.module)
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            yield from (called for _ in range(called in FORBIDDEN_CALLS))
+            yield from (str(k.arg) for k in node.keywords if k.arg in {"shell", "allow_pickle"} and _is_true(k.value))
+
+
+def _is_true(value: ast.expr) -> bool:
+    return not (isinstance(value, ast.Constant) and value.value is False)
+
+
+def test_no_code_of_the_project_unpickles_or_evaluates_anything() -> None:
+    modules = [*Path(wine_assets.__file__).parent.rglob("*.py")]
+    found = {str(path): [*_forbidden(ast.parse(path.read_text()))] for path in modules}
+    assert len(modules) > 40
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "import dill.source",
+        "eval('1')",
+        "subprocess.run('ls', shell=True)",
+        "numpy.load(path, allow_pickle=True)",
+        "pandas.read_pickle(path)",
+    ],
+)
+def test_the_search_for_unsafe_code_finds_it(code: str) -> None:
+    assert [*_forbidden(ast.parse(code))]
+
+
+def _holds_a_pickle(path: Path) -> bool:
+    """Tell whether a file is a pickle of any protocol, from its first opcode to its last."""
+    try:
+        opcodes = [*pickletools.genops(path.read_bytes())]
+    except (ValueError, IndexError, DeprecationWarning):  # pickletools warns of escapes in what is no pickle
+        return False
+    return len(opcodes) > 1
+
+
+def test_a_whole_run_leaves_no_pickle_in_the_home(home: Home, definitions: dg.Definitions, tmp_path: Path) -> None:
+    """Dagster's own storage in the home is searched as well."""
+    with instance.quiet_instance(home) as dagster:
+        finished = runs.execute(dagster, definitions.resolve_job_def("training_job"), QUICK, [*ASSETS], lambda _: None)
+    files = [path for path in home.path.rglob("*") if path.is_file()]
+    assert finished.success
+    assert len([path for path in files if path.is_relative_to(home.data)]) == len(ASSETS)
+    assert [path for path in files if path.suffix in {".pkl", ".pickle", ".joblib"}] == []
+    assert [path for path in files if path.read_bytes()[:1] == b"\x80" or _holds_a_pickle(path)] == []
