@@ -8,6 +8,7 @@ Two figures, both ratios of CPU seconds (user and system, of the command and of 
 The first is itemized: CPU time that each top-level package's modules took to import, as the interpreter reports it.
 """
 
+import json
 import re
 import subprocess
 import tempfile
@@ -34,6 +35,8 @@ def figures(runs: int) -> list[Figure]:
         theirs = flyte_peer.isolated(Path(folder))
         measure.run_child(COMMAND, ours)
         measure.run_child(flyte_peer.COMMAND, theirs)
+        _refuse_unless_launched(FORCED, ours, launched=True)
+        _refuse_unless_launched(COMMAND, ours, launched=False)
         forced, unchanged, peer = measure.interleaved(
             runs,
             partial(_cpu, FORCED, ours),
@@ -49,6 +52,13 @@ def figures(runs: int) -> list[Figure]:
 
 def _cpu(argv: Sequence[str | Path], env: Mapping[str, str]) -> float:
     return measure.run_child(argv, env).cpu
+
+
+def _refuse_unless_launched(argv: Sequence[str | Path], env: Mapping[str, str], *, launched: bool) -> None:
+    """Make sure that the two commands do what their figures say: all of it, and nothing."""
+    ended = subprocess.run([*argv, "--json"], env=env, cwd=measure.ROOT, check=True, capture_output=True, text=True)
+    if bool(names := json.loads(ended.stdout)["launched"]) is not launched:
+        raise SystemExit(f"{' '.join(map(str, argv))} launched {names or 'nothing'}: there is nothing to compare")
 
 
 def _imports(argv: Sequence[str | Path], env: Mapping[str, str]) -> Counter[str]:
