@@ -3,7 +3,8 @@
 from typing import Any, Self
 
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
+from rich.spinner import Spinner
 
 
 class Lines:
@@ -14,22 +15,21 @@ class Lines:
         self._total = total
         self._done = 0
         self._metadata: dict[str, dict[str, Any]] = {}
-        self._status: Status | None = None
+        self._spinner = Spinner("dots", "starting")
+        self._live = Live(self._spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._status = self._console.status("starting")
-            self._status.start()
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._live.stop()
 
     def hear(self, event: Any) -> None:
         """Take note of a Dagster event."""
-        if event.is_step_start and self._status is not None:
-            self._status.update(f"{event.step_key} ...")
+        if event.is_step_start:
+            self._spinner.update(text=f"{event.step_key} ...")
         elif event.is_step_materialization:
             metadata = event.materialization.metadata
             self._metadata[event.step_key] = {name: value.value for name, value in metadata.items()}

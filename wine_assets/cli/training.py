@@ -24,8 +24,7 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
     from wine_assets.orchestration.configs import launch_config
 
     config = requests.training_config(request)
-    console = terminal.console(stderr=display.as_json)
-    with instance.quiet_instance(settings.home()) as dagster:
+    with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=display.as_json) as console:
         names = runs.all_assets() if force else runs.stale_assets(dagster, config)
         job = defs.resolve_job_def("training_job")
         finished = _launched(dagster, job, launch_config(config), names, console) if names else None
@@ -33,7 +32,7 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
     if display.as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
-        summary.show(result, console)
+        summary.show(result, terminal.console())
     if display.debug and finished is not None and not finished.success:
         sys.stderr.write(finished.traceback)
     return finished is None or finished.success
