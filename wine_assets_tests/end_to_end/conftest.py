@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+
+from wine_assets_tests.cli.command_line import variables
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in variables():
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A project's home of the test's own, in which there is nothing yet."""
+    return tmp_path / "home"

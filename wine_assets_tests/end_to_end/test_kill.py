@@ -1,0 +1,217 @@
+"""What is on disk, and on record, after a run was killed with SIGKILL."""
+
+import functools
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from wine_assets import settings
+from wine_assets.files import TEMPORARY_PREFIX
+from wine_assets.inference.predictor import Predictor
+from wine_assets.orchestration import instance, io, jobs, runs, versions
+from wine_assets_tests.cli.command_line import ASSETS
+from wine_assets_tests.cli.command_line import runs as recorded_runs
+from wine_assets_tests.end_to_end.warm import WarmProgram, warm_program
+
+KILLS = 50
+SOAK_KILLS = 500
+GUARDIANS_S = 60
+_SHORTER = 0.9
+_GOLDEN = 0.6180339887
+"""Its multiples, modulo 1, are spread evenly however many there are."""
+ANSWER = ("run", "--force", "--folds", "3", "--permutations", "1")
+KILLED = [(*ANSWER, "--C", C) for C in ("0.1", "10", "100")]
+"""The commands that are killed, in turn: each has all six assets to make, and three of them anew."""
+FORMATS = {step.name: step.format_name for step in jobs.STEPS}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Home:
+    monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "home"))
+    return settings.home()
+
+
+@pytest.fixture
+def program(home: settings.Home, tmp_path: Path) -> Iterator[WarmProgram]:
+    with warm_program(home.path, tmp_path) as warm:
+        yield warm
+
+
+@functools.cache
+def _checked_model(content: bytes) -> dict[str, str]:
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    assert Predictor(content).features
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
+def _whole_frame(path: Path) -> None:
+    import pandas as pd
+
+    assert len(pd.read_parquet(path))
+
+
+def _whole_estimator(path: Path) -> None:
+    from wine_assets.ml import estimators
+
+    assert hasattr(estimators.load(path), "predict_proba")
+
+
+def _whole_model(path: Path) -> None:
+    assert _checked_model(path.read_bytes())
+
+
+def _whole_json(path: Path) -> None:
+    assert json.loads(path.read_bytes())
+
+
+def _whole_page(path: Path) -> None:
+    page = path.read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+
+
+WHOLE: dict[str, Callable[[Path], None]] = {
+    ".parquet": _whole_frame,
+    ".skops": _whole_estimator,
+    ".onnx": _whole_model,
+    ".json": _whole_json,
+    ".html": _whole_page,
+}
+
+
+class Disk:
+    """The files of a home; content that was once found whole is not parsed again."""
+
+    def __init__(self, home: settings.Home) -> None:
+        self._home = home
+        self._whole: set[tuple[str, bytes]] = set()
+
+    def check(self) -> None:
+        """Read every file, and what is on record."""
+        for path in self._files():
+            if not path.name.startswith(TEMPORARY_PREFIX):
+                self._check_file(path)
+        self._check_records()
+
+    def temporaries(self) -> list[Path]:
+        """Return the files that killed writers left behind."""
+        return [path for path in self._files() if path.name.startswith(TEMPORARY_PREFIX)]
+
+    def _files(self) -> list[Path]:
+        folders = (self._home.data, self._home.reports)
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+    def _check_file(self, path: Path) -> None:
+        known = (path.suffix, hashlib.sha256(path.read_bytes()).digest())
+        if known not in self._whole:
+            WHOLE[path.suffix](path)
+            self._whole.add(known)
+
+    def _check_records(self) -> None:
+        with instance.quiet_instance(self._home) as dagster:
+            for name in ASSETS:
+                record = versions.latest(dagster, dg.AssetKey(name))
+                assert record is not None
+                path = io.artifact_path(name, versions.recorded(record), FORMATS[name])
+                assert path.exists(), f"{name} is on record, and its file is gone"
+                self._check_file(path)
+                if name == "model_evaluation":
+                    assert record.asset_materialization is not None
+                    self._check_file(Path(str(record.asset_materialization.metadata["report"].value)))
+
+
+def _kill_runs(program: WarmProgram, home: settings.Home, kills: int) -> Disk:
+    """Kill runs at random moments, spread over the whole duration of a run, and look at the disk after each."""
+    assert program.run(*KILLED[0])[0].status == 0
+    duration = min(program.run(*command)[1] for command in KILLED[1:])
+    generator = random.Random(20240607)  # noqa: S311 - moments, not secrets
+    disk, done = Disk(home), 0
+    for attempt in range(3 * kills):
+        moment = ((attempt * _GOLDEN) % 1 + generator.random() / kills) * duration
+        if program.killed(*KILLED[attempt % len(KILLED)], after_s=moment):
+            done += 1
+        else:
+            duration *= _SHORTER  # the machine has become faster than it was when the duration was measured
+        disk.check()
+        if done == kills:
+            return disk
+    raise AssertionError(f"only {done} of {3 * kills} runs were killed before they ended")
+
+
+def _wait_for_guardians(home: settings.Home) -> None:
+    deadline = time.monotonic() + GUARDIANS_S
+    while any(not run.is_finished for run in recorded_runs(home.path)):
+        assert time.monotonic() < deadline, "a killed run still counts as at work"
+        time.sleep(0.5)
+
+
+def _results(home: settings.Home) -> dict[str, str]:
+    """Return a hash of what each asset on record holds; a .skops file is an archive with times in it."""
+    with instance.quiet_instance(home) as dagster:
+        metadata = runs.latest_metadata(dagster)
+    paths = {name: Path(metadata[name]["path"]) for name in ASSETS}
+    return {name: hashlib.sha256(_content(path)).hexdigest() for name, path in paths.items()}
+
+
+def _content(path: Path) -> bytes:
+    from wine_assets.ml import estimators
+
+    if path.suffix != ".skops":
+        return path.read_bytes()
+    model = estimators.load(path)[-1]
+    return bytes(model.coef_.tobytes() + model.intercept_.tobytes())
+
+
+def _check_aftermath(program: WarmProgram, home: settings.Home, disk: Disk, uninterrupted: settings.Home) -> None:
+    _wait_for_guardians(home)
+    for path in disk.temporaries():
+        os.utime(path, (0, 0))  # as if an hour had passed
+    ended, _ = program.run(*ANSWER)
+    assert (ended.status, ended.err) == (0, "")
+    disk.check()
+    assert disk.temporaries() == []
+    assert _results(home) == _results(uninterrupted)
+
+
+@pytest.fixture
+def uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Home:
+    """A home in which the run that comes after all killed ones was made alone."""
+    other = settings.Home(tmp_path / "uninterrupted")
+    (tmp_path / "other").mkdir()
+    with warm_program(other.path, tmp_path / "other") as program:
+        assert program.run(*ANSWER)[0].status == 0
+    return other
+
+
+def _check_kills(program: WarmProgram, home: settings.Home, uninterrupted: settings.Home, kills: int) -> None:
+    disk = _kill_runs(program, home, kills)
+    assert len(disk.temporaries()) <= kills
+    _check_aftermath(program, home, disk, uninterrupted)
+    outcomes = [run.status for run in recorded_runs(home.path)]
+    assert outcomes.count(dg.DagsterRunStatus.FAILURE) > kills / 2, "most were killed before their run began"
+
+
+@pytest.mark.timeout(1200)
+def test_a_killed_run_leaves_the_last_good_version_of_everything(
+    program: WarmProgram, home: settings.Home, uninterrupted: settings.Home
+) -> None:
+    """Fifty runs are killed; after each, every file is whole and everything on record is there."""
+    _check_kills(program, home, uninterrupted, KILLS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_five_hundred_killed_runs_leave_the_last_good_version_of_everything(
+    program: WarmProgram, home: settings.Home, uninterrupted: settings.Home
+) -> None:
+    _check_kills(program, home, uninterrupted, SOAK_KILLS)
