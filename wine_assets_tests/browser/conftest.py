@@ -1,0 +1,70 @@
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from wine_assets_tests.browser.server import Server, running_server
+
+_PATIENCE_MS = 60_000
+"""How long a page may take on a busy machine."""
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A `dagster dev` that all tests of a worker share; no test relies on what another left there."""
+    with running_server(tmp_path_factory.mktemp("dagster-dev")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium with an empty profile; not for the session, because playwright occupies asyncio."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_program(), headless=True, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """A newcomer's window on the UI, from which nothing beyond this machine can be reached."""
+    context = chromium.new_context(
+        base_url=server.url, viewport={"width": 1500, "height": 800}, device_scale_factor=1.5, color_scheme="light"
+    )
+    context.set_default_timeout(_PATIENCE_MS)
+    expect.set_options(timeout=_PATIENCE_MS)
+
+    def local_only(route: Route) -> None:
+        if route.request.url.startswith(server.url):
+            route.continue_()
+        else:
+            route.abort()
+
+    context.route("**/*", local_only)
+    window = context.new_page()
+    window.goto("/")
+    yield window
+    context.unroute_all(behavior="ignoreErrors")
+    context.close()
+
+
+def _program() -> str:
+    program = shutil.which("chromium")
+    if program:
+        return program
+    reason = "Chromium is not installed (no chromium in PATH)"
+    if os.environ.get("REQUIRE_SYSTEM") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)

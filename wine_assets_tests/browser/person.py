@@ -1,0 +1,75 @@
+"""What a person does in the UI, and where the things are that a person looks at."""
+
+from playwright.sync_api import Locator, Page, expect
+
+ASSETS = {
+    "raw_wine": "data",
+    "binarized_wine": "data",
+    "wine_model": "model",
+    "model_evaluation": "model",
+    "wine_model_onnx": "model",
+    "wine_predictions": "model",
+}
+"""Every asset, and the group that it is in."""
+RUN_MS = 120_000
+"""How long a run may take on a busy machine."""
+
+
+def open_asset_graph(page: Page) -> None:
+    """Go to the graph of all assets, make room for it, and unfold its groups."""
+    link(page, "Lineage").click()
+    page.get_by_role("button", name="Hide navigation").click()
+    page.get_by_role("button", name="panel_show_right").last.click()
+    page.get_by_role("button", name="settings").last.click()
+    page.get_by_role("menuitem", name="Expand all groups").click()
+    page.keyboard.press("Escape")
+    page.mouse.move(0, 0)
+    for name in ASSETS:
+        expect(node(page, name)).to_be_visible()
+
+
+def node(page: Page, name: str) -> Locator:
+    """Return the box of an asset, or of a group, in the graph."""
+    return page.locator("foreignObject").filter(has=page.get_by_text(name, exact=True)).last
+
+
+def link(page: Page, text: str) -> Locator:
+    """Return the first link that reads `text`, whatever icon stands beside it."""
+    return page.get_by_role("link").filter(has=page.get_by_text(text, exact=True)).first
+
+
+def open_page(page: Page, section: str, name: str) -> None:
+    """Go to the page of one thing through the section of the navigation that lists it."""
+    link(page, section).click()
+    link(page, name).click()
+
+
+def open_launchpad(page: Page, section: str, name: str) -> Locator:
+    """Go to the form that launches a job, or materializes an asset, with a config; return it when it is filled."""
+    open_page(page, section, name)
+    page.get_by_role("button", name="arrow_drop_down").first.click()
+    page.get_by_role("menuitem", name="Open launchpad").click()
+    form = page.get_by_role("dialog").filter(has=page.get_by_text("Launchpad"))
+    expect(editor(form)).to_contain_text("scaler: standard")
+    return form
+
+
+def editor(form: Locator) -> Locator:
+    """Return the config that a form shows."""
+    return form.locator(".CodeMirror-code")
+
+
+def launch(form: Locator, config: str) -> None:
+    """Type `config` in place of all that the form shows, and send it."""
+    editor(form).locator(".CodeMirror-line").first.click()
+    form.page.keyboard.press("ControlOrMeta+a")
+    form.page.keyboard.type(config)
+    expect(editor(form).locator(".CodeMirror-line")).to_have_text([config])
+    form.get_by_role("button", name="Materialize").click()
+
+
+def wait_for_success(page: Page) -> str:
+    """Wait on a run's page until the run has succeeded, and return its id."""
+    page.wait_for_url("**/runs/*")
+    expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=RUN_MS)
+    return page.url.rsplit("/", 1)[-1]

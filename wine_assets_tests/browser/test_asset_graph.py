@@ -1,0 +1,103 @@
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import FloatRect, Page, expect
+
+from wine_assets_tests.browser.person import (
+    ASSETS,
+    RUN_MS,
+    launch,
+    node,
+    open_asset_graph,
+    open_launchpad,
+    wait_for_success,
+)
+from wine_assets_tests.browser.server import Server
+
+# One worker runs all of them when tests are distributed by groups: there is one server to start then.
+pytestmark = pytest.mark.xdist_group("browser")
+
+UNSYNCED = ("model_evaluation", "wine_model_onnx")
+"""The assets that read wine_model; Dagster marks the next ones when these have changed."""
+MARGIN = 24
+
+
+@pytest.fixture
+def materialized(server: Server) -> Server:
+    """The server, where every asset is made from the default config; made by the command line, on the same home."""
+    server.command("run")
+    return server
+
+
+def test_a_person_sees_every_asset_in_its_group(page: Page, server: Server) -> None:
+    open_asset_graph(page)
+    for name, group in ASSETS.items():
+        assert _within(_box(page, name), _box(page, group)), f"{name} is not drawn in {group}"
+    assert {name: asset.group for name, asset in server.assets().items()} == ASSETS
+
+
+def test_materialize_all_makes_every_asset_from_the_default_config(page: Page, server: Server) -> None:
+    open_asset_graph(page)
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_role("link", name="View", exact=True).click()
+    run = wait_for_success(page)
+    assert {name: asset.run for name, asset in server.assets().items()} == dict.fromkeys(ASSETS, run)
+    assert server.assets()["wine_model"].metadata["hyperparameters"]["C"] == 1
+
+
+def test_a_model_with_other_hyperparameters_leaves_what_reads_it_unsynced(page: Page, materialized: Server) -> None:
+    form = open_launchpad(page, "Catalog", "wine_model")
+    launch(form, "ops: {wine_model: {config: {hyperparameters: {C: 0.5}}}}")
+    wait_for_success(page)
+
+    page.goto("/")
+    open_asset_graph(page)
+    for name in ASSETS:
+        badge = node(page, name).get_by_text("Unsynced")
+        expect(badge).to_have_count(1 if name in UNSYNCED else 0)
+    assert {name for name, asset in materialized.assets().items() if asset.stale} == set(UNSYNCED)
+    page.get_by_role("button", name="arrow_drop_down").last.click()
+    page.get_by_role("menuitem", name="Materialize unsynced").click()
+    expect(page.get_by_role("button", name="Materialize 2 assets")).to_be_visible()
+
+
+@pytest.mark.usefixtures("materialized")
+def test_the_whole_graph_fits_into_one_picture(page: Page, tmp_path: Path) -> None:
+    """`SCREENSHOTS=docs` puts the picture where the README has it."""
+    open_asset_graph(page)
+    for name in ASSETS:
+        expect(node(page, name)).to_contain_text("Materialized", timeout=RUN_MS)
+        expect(node(page, name).get_by_text("Unsynced")).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+    picture = Path(os.environ.get("SCREENSHOTS", tmp_path)) / "asset-graph.png"
+    page.screenshot(path=picture, clip=_around(page))
+    assert picture.stat().st_size < 250_000
+
+
+def _box(page: Page, name: str) -> FloatRect:
+    box = node(page, name).bounding_box()
+    assert box is not None
+    return box
+
+
+def _within(inner: FloatRect, outer: FloatRect) -> bool:
+    return (
+        outer["x"] <= inner["x"]
+        and outer["y"] <= inner["y"]
+        and inner["x"] + inner["width"] <= outer["x"] + outer["width"]
+        and inner["y"] + inner["height"] <= outer["y"] + outer["height"]
+    )
+
+
+def _around(page: Page) -> FloatRect:
+    boxes = [_box(page, group) for group in set(ASSETS.values())]
+    left, top = (min(box[side] for box in boxes) for side in ("x", "y"))
+    right = max(box["x"] + box["width"] for box in boxes)
+    bottom = max(box["y"] + box["height"] for box in boxes)
+    return {
+        "x": left - MARGIN,
+        "y": top - MARGIN,
+        "width": right - left + 2 * MARGIN,
+        "height": bottom - top + 2 * MARGIN,
+    }

@@ -1,0 +1,55 @@
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from wine_assets_tests.browser.person import ASSETS, editor, launch, open_launchpad, open_page, wait_for_success
+from wine_assets_tests.browser.server import Server
+
+# One worker runs all of them when tests are distributed by groups: there is one server to start then.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_the_launchpad_shows_every_hyperparameter_with_its_default_and_its_meaning(page: Page) -> None:
+    form = open_launchpad(page, "Jobs", "training_job")
+    for line in ("C: 1", "l1_ratio: 0", "solver: lbfgs", "max_iter: 5000"):
+        expect(editor(form)).to_contain_text(line)
+    expect(form.get_by_text("the reference run uses 0.01")).to_be_visible()
+
+
+def test_the_launchpad_of_an_asset_asks_for_its_own_config_alone(page: Page) -> None:
+    form = open_launchpad(page, "Catalog", "wine_model")
+    expect(editor(form)).to_contain_text("hyperparameters:")
+    expect(editor(form)).not_to_contain_text("format_name")
+
+
+def test_a_person_trains_with_other_hyperparameters_and_sees_the_report(page: Page, server: Server) -> None:
+    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {C: 0.01, scaler: none}")
+    run = wait_for_success(page)
+
+    assets = server.assets()
+    assert {name: asset.run for name, asset in assets.items()} == dict.fromkeys(ASSETS, run)
+    assert assets["wine_model"].metadata["hyperparameters"]["C"] == 0.01
+    assert assets["wine_predictions"].metadata["labels"] == [1, 1, 1, 1, 1, 1, 0, 1, 1, 1]
+    _sees_the_report(page, run)
+
+
+def _sees_the_report(page: Page, run: str) -> None:
+    open_page(page, "Catalog", "model_evaluation")
+    page.get_by_role("link", name="Events").or_(page.get_by_role("tab", name="Events")).click()
+    expect(page.get_by_text(f"Materialized in run {run[:8]}")).to_be_visible()
+    page.get_by_role("row", name="picture").get_by_text("Show Markdown").click()
+    picture = page.get_by_role("dialog").get_by_role("img", name="Evaluation on held-out rows")
+    expect(picture).to_have_attribute("src", re.compile("^data:image/png;base64,"))
+    expect(picture).to_have_js_property("complete", value=True)
+    assert picture.evaluate("image => image.naturalWidth") > 500
+
+
+def test_a_bad_hyperparameter_is_refused_at_launch_and_nothing_runs(page: Page, server: Server) -> None:
+    runs, assets = server.runs(), server.assets()
+    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {C: -1}")
+    refusal = page.get_by_role("dialog").filter(has=page.get_by_text("Error", exact=True))
+    expect(refusal).to_contain_text("C must be greater than 0, got -1.0")
+    expect(refusal).to_contain_text("Change `hyperparameters.C` in the run config.")
+    assert server.runs() == runs
+    assert server.assets() == assets
