@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
+from wine_assets import errors
 from wine_assets.errors import SourceError, as_sentence
 from wine_assets.ml import sources
 from wine_assets.orchestration import io, versions
@@ -18,6 +20,8 @@ from wine_assets.orchestration.jobs import STEPS
 from wine_assets.orchestration.steps import Step
 
 Listener = Callable[[dg.DagsterEvent], None]
+_OWN_ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+"""The names of the errors whose messages are fit to be shown as they are."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +131,16 @@ def _sentence(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return as_sentence(data.user_failure_data.description)
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    message = error.message.strip() if error is not None else "it failed"
-    return as_sentence(f"{event.step_key} failed: {message}")
+    links = _chain(data.error)
+    own = [link for link in links if link.cls_name in _OWN_ERRORS]
+    if own:
+        return as_sentence(own[0].message.strip().partition(": ")[2])
+    return as_sentence(f"{event.step_key} failed: {links[-1].message.strip() if links else 'it failed'}")
+
+
+def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
+    """Return an error and those that led to it."""
+    return [error, *_chain(error.cause)] if error is not None else []
 
 
 def _traceback(event: dg.DagsterEvent) -> str:
