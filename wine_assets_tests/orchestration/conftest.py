@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,9 @@ def reference(
         patch.setenv(settings.HOME_VARIABLE, str(tmp_path_factory.mktemp("reference") / "home"))
         pipeline = Pipeline(instance, definitions)
         yield pipeline, pipeline.launch("training_job", REFERENCE)
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> str:
+    """The Python that the project is installed in."""
+    return sys.executable
