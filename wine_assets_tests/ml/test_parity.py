@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from sklearn.ensemble import RandomForestClassifier
 
 from wine_assets.errors import ParityError
@@ -94,13 +94,16 @@ def test_labels_that_contradict_the_probabilities_are_caught() -> None:
 
 
 def test_a_wrong_probability_of_class_0_alone_is_caught() -> None:
-    def halve_the_first_column(graph: Any) -> None:
-        (weights,) = (tensor for tensor in graph.initializer if tensor.name == "weights")
-        changed = numpy_helper.to_array(weights).copy()
-        changed[:, 0] /= 2
-        weights.CopyFrom(numpy_helper.from_array(changed, "weights"))
+    """The labels come from the logits, so they stay right."""
 
-    assert_refused(compared(edited(halve_the_first_column), fitted(REFERENCE)))
+    def halve_the_first_column(graph: Any) -> None:
+        node(graph, "Sigmoid").output[0] = "whole"
+        graph.initializer.append(numpy_helper.from_array(np.array([0.5, 1], dtype=np.float32), "factors"))
+        graph.node.append(helper.make_node("Mul", ["whole", "factors"], ["probabilities"]))
+
+    found = compared(edited(halve_the_first_column), fitted(REFERENCE))
+    assert_refused(found)
+    assert found.label_flips == 0
 
 
 def test_features_in_another_order_are_caught() -> None:
