@@ -5,11 +5,10 @@ Two figures, both ratios of CPU seconds (user and system, of the command and of 
 - `run --force` with a home that exists: at most 1.8, target 1.3, although it also evaluates, draws, exports and checks;
 - an unchanged rerun, which has nothing to launch: at most 0.6.
 
-The first is itemized: CPU time that each top-level package's modules took to import, as the interpreter reports it.
+The first is itemized: what one run's imports took, by top-level package, and the rest.
 """
 
 import json
-import re
 import subprocess
 import tempfile
 from collections import Counter
@@ -24,7 +23,7 @@ from measure import Figure, Item
 COMMAND: list[str | Path] = [measure.SCRIPTS / "wine-assets", "run"]
 FORCED = [*COMMAND, "--force"]
 LISTED = 20
-IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", re.MULTILINE)
+IMPORT_SECONDS = Path(__file__).with_name("import_seconds.py")
 
 
 def figures(runs: int) -> list[Figure]:
@@ -43,7 +42,7 @@ def figures(runs: int) -> list[Figure]:
             partial(_cpu, COMMAND, ours),
             partial(_cpu, flyte_peer.COMMAND, theirs),
         )
-        items = _itemized(_imports(FORCED, ours), _imports(flyte_peer.COMMAND, theirs))
+        items = _items(FORCED, ours, flyte_peer.COMMAND, theirs)
     return [
         Figure("cold run, CPU", "s", forced, peer, "pyflyte run", 1.8, 1.3, note, items),
         Figure("unchanged rerun, CPU", "s", unchanged, peer, "pyflyte run", 0.6, note=note),
@@ -61,27 +60,31 @@ def _refuse_unless_launched(argv: Sequence[str | Path], env: Mapping[str, str], 
         raise SystemExit(f"{' '.join(map(str, argv))} launched {names or 'nothing'}: there is nothing to compare")
 
 
-def _imports(argv: Sequence[str | Path], env: Mapping[str, str]) -> Counter[str]:
-    """Count the microseconds spent in each top-level package's own module bodies, in the command and its children.
-
-    Self times add up; the clock is the interpreter's, and asking for the report costs a little itself.
-    """
-    env = {**env, "PYTHONPROFILEIMPORTTIME": "1"}
-    ended = subprocess.run(argv, env=env, cwd=measure.ROOT, check=True, capture_output=True, text=True)
-    microseconds: Counter[str] = Counter()
-    for taken, module in IMPORT.findall(ended.stderr):
-        microseconds[module.partition(".")[0]] += int(taken)
-    return microseconds
-
-
-def _itemized(ours: Counter[str], theirs: Counter[str]) -> list[Item]:
-    largest = [name for name, _ in (ours + theirs).most_common(LISTED)]
-    others = (ours + theirs).keys() - set(largest)
+def _items(
+    ours: Sequence[str | Path], our_env: Mapping[str, str], theirs: Sequence[str | Path], their_env: Mapping[str, str]
+) -> list[Item]:
+    """Say what one more run of each is made of."""
+    our_total, our_imports = _imports(ours, our_env)
+    their_total, their_imports = _imports(theirs, their_env)
+    largest = [name for name, _ in (our_imports + their_imports).most_common(LISTED)]
+    others = (our_imports + their_imports).keys() - set(largest)
     return [
-        Item("all imports", ours.total() / 1e6, theirs.total() / 1e6),
-        *(Item(name, ours[name] / 1e6, theirs[name] / 1e6) for name in largest),
-        Item("every other package", *(sum(each[name] for name in others) / 1e6 for each in (ours, theirs))),
+        Item("such a run", our_total, their_total),
+        Item("all but imports", our_total - our_imports.total(), their_total - their_imports.total()),
+        Item("all imports", our_imports.total(), their_imports.total()),
+        *(Item(f"  {name}", our_imports[name], their_imports[name]) for name in largest),
+        Item("  every other package", *(sum(each[name] for name in others) for each in (our_imports, their_imports))),
     ]
+
+
+def _imports(argv: Sequence[str | Path], env: Mapping[str, str]) -> tuple[float, Counter[str]]:
+    """Return the CPU seconds of a run, and those of importing each top-level package in it."""
+    script, *arguments = argv
+    python = Path(script).parent / "python"
+    with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
+        answer = Path(folder) / "seconds.json"
+        cost = measure.run_child([python, IMPORT_SECONDS, answer, script, *arguments], env)
+        return cost.cpu, Counter(json.loads(answer.read_text()))
 
 
 if __name__ == "__main__":
