@@ -24,7 +24,8 @@ LIBRARIES = (
     "dagster", "fsspec", "matplotlib.figure", "matplotlib.backends.backend_agg", "onnx", "onnxruntime", "pandas",
     "pandera.pandas", "pyarrow.parquet", "rich.console", "skl2onnx", "sklearn.calibration", "sklearn.datasets",
     "sklearn.inspection", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline",
-    "sklearn.preprocessing", "skops.io", "sqlalchemy", "threadpoolctl", "typer",
+    "sklearn.preprocessing", "skops.io", "sqlalchemy", "threadpoolctl", "typer", "wine_assets.cli.commands",
+    "wine_assets.definitions", "wine_assets.ml.review", "wine_assets.ml.table_layout",
 )  # fmt: skip
 
 
