@@ -36,6 +36,10 @@ class SourceError(WineAssetsError):
     """The rows can't be read from where the configuration says they are."""
 
 
+class UnreachableSourceError(SourceError):
+    """The source can't be reached at the moment; trying again may help."""
+
+
 class DataError(WineAssetsError):
     """The rows were read, and what they hold can't be used."""
 
