@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import get_input_data_version_tag
 from dagster_shared.error import SerializableErrorInfo
 
 from wine_assets import errors
@@ -34,6 +35,10 @@ class Finished:
     """What went wrong, in one sentence; empty when nothing did."""
     traceback: str
     """Where it went wrong, for developers; empty when nothing did."""
+    made: tuple[str, ...] = ()
+    """The assets that the run recorded anew, in the order in which it made them."""
+    failed: tuple[str, ...] = ()
+    """The assets whose steps failed; the others that were to be made wait for these, or for a later run."""
 
 
 def all_assets() -> list[str]:
@@ -70,6 +75,7 @@ def execute(
     """Run the job for these assets in this process, recorded as any other run; tell each event as it comes."""
     run_id = str(uuid.uuid4())
     failures: list[dg.DagsterEvent] = []
+    made: dict[str, None] = {}
 
     def heard(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -77,6 +83,8 @@ def execute(
             return
         if event.is_step_failure:
             failures.append(event)
+        if event.is_step_materialization and event.asset_key is not None:
+            made[event.asset_key.to_user_string()] = None
         listener(event)
 
     instance.add_event_listener(run_id, heard)
@@ -89,17 +97,30 @@ def execute(
             raise_on_error=False,
         )
     sentences, tracebacks = map(_sentence, failures), map(_traceback, failures)
-    return Finished(run_id, result.success, " ".join(sentences), "\n".join(tracebacks))
+    failed = tuple(event.step_key or "" for event in failures)
+    return Finished(run_id, result.success, " ".join(sentences), "\n".join(tracebacks), tuple(made), failed)
 
 
 def latest_metadata(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
-    """Return the metadata of the newest materialization of each asset, as plain values."""
-    records = {step.name: versions.latest(instance, dg.AssetKey(step.name)) for step in STEPS}
+    """Return the metadata of the newest materialization of each asset, as plain values.
+
+    Beside them are the `run_id` that it is of, its `data_version`, and the `inputs` that it was made of: the data
+    version of each, by name.
+    """
+    records = {step: versions.latest(instance, dg.AssetKey(step.name)) for step in STEPS}
     return {
-        name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
-        for name, record in records.items()
+        step.name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
+        | {"run_id": record.run_id, "data_version": versions.recorded(record), "inputs": _inputs(step, record)}
+        for step, record in records.items()
         if record is not None and record.asset_materialization is not None
     }
+
+
+def _inputs(step: Step, record: dg.EventLogRecord) -> dict[str, str]:
+    """Return the data versions that a materialization's inputs had, as Dagster has noted them."""
+    materialization = record.asset_materialization
+    tags = (materialization.tags if materialization is not None else None) or {}
+    return {name: tags.get(get_input_data_version_tag(dg.AssetKey(name)), "") for name in step.inputs}
 
 
 @contextlib.contextmanager
