@@ -15,7 +15,7 @@ def build_definitions() -> dg.Definitions:
         jobs=[jobs.training_job, jobs.data_job],
         schedules=[jobs.training_schedule()],
         sensors=[sensors.incoming_sensor],
-        resources=resources.io_managers(),
+        resources=resources.storage(),
         executor=resources.executor(),
     )
 

@@ -1,8 +1,8 @@
 """Where assets lie: one immutable file a data version, in formats that hold data and no code."""
 
-import contextlib
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import ArtifactError
-from wine_assets.files import atomic_path, atomic_write, sha256_of_bytes, sweep_temporaries
+from wine_assets.files import atomic_path, atomic_write, sha256_of_bytes, sha256_of_file, sweep_temporaries
 from wine_assets.orchestration import versions
 
+STORED = "stored"
+"""The key of the input manager by which a step gets files to read itself."""
 KEPT_VERSIONS = 3
 """How many versions of an asset stay on disk: the recorded one, and the ones before it."""
 KEPT_REPORTS = 20
 """How many reports stay on disk; materializations of the past link to them."""
+SPARED_S = 3600.0
+"""How old a file is at least that is removed: a run under way may be about to read it."""
 ORPHAN_AGE_S = 3600.0
 """After how long a temporary file counts as left behind by a killed process."""
 
@@ -82,6 +86,48 @@ def artifact_path(asset: str, version: str, format_name: str) -> Path:
     return settings.home().data / asset / f"{version}{FORMATS[format_name].suffix}"
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A version of an asset on disk; a step reads it itself, within its limits."""
+
+    asset: str
+    version: str
+
+    def read(self) -> Any:
+        """Return the value; raise ArtifactError when its file is missing or damaged."""
+        for format_name in FORMATS:
+            path = artifact_path(self.asset, self.version, format_name)
+            if path.exists():
+                return _read(path, format_name, self.asset)
+        missing = settings.home().data / self.asset / self.version
+        raise ArtifactError(f"There is no file {missing}. Materialize {self.asset} again.")
+
+
+def store(value: Any, path: Path, format_name: str) -> dict[str, Any]:
+    """Write a value and return, as metadata, where it lies, how large it is and the SHA-256 of its bytes."""
+    FORMATS[format_name].write(value, path)
+    return {
+        "path": dg.MetadataValue.path(str(path)),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of_file(path),
+    }
+
+
+def is_whole(metadata: Mapping[str, dg.MetadataValue[Any]]) -> bool:
+    """Tell whether every file that a materialization names is there, and the stored one as it was written."""
+    files = {name: Path(value.value) for name, value in metadata.items() if isinstance(value, dg.PathMetadataValue)}
+    if not all(path.is_file() for path in files.values()):
+        return False
+    recorded = metadata.get("sha256")
+    return recorded is not None and recorded.value == sha256_of_file(files["path"])
+
+
+@dg.input_manager(description="Hands a step the file that it consumes, to be read within the step's limits.")
+def stored(context: dg.InputContext) -> Stored:
+    """Return the version of an asset that this run consumes."""
+    return Stored(context.asset_key.to_user_string(), _consumed(context))
+
+
 def write_report(page: str) -> Path:
     """Write a page of HTML under a name made of its content, and return where it lies."""
     content = page.encode()
@@ -93,7 +139,7 @@ def write_report(page: str) -> Path:
 
 @dataclass(frozen=True)
 class ArtifactIOManager(dg.IOManager):
-    """Writes each data version of an asset to a file of its own, and reads the one that a run consumes.
+    """Keeps each data version of an asset in a file of its own, and reads the one that a run consumes.
 
     A file is written whole or not at all, and never changed afterwards: a run that is killed leaves what Dagster
     has on record, and the files that the record names, as they were. It takes no config, so that a launch form asks
@@ -103,22 +149,25 @@ class ArtifactIOManager(dg.IOManager):
     format_name: str
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write the value under the version that its Output carries."""
+        """Tidy up behind the value that the step stored itself, within its limits, under the path in its metadata."""
         path = Path(context.output_metadata["path"].value)
-        FORMATS[self.format_name].write(obj, path)
+        instance = context.step_context.instance
         versions.forget(context.run_id, context.asset_key)
-        recorded = self._recorded(context.step_context.instance, context.asset_key)
-        _prune(path.parent, path.suffix, KEPT_VERSIONS, {path.stem, recorded})
+        if Path(instance.root_directory) == settings.home().dagster:  # another instance has other files on record
+            _prune(path.parent, path.suffix, KEPT_VERSIONS, {path.stem, _recorded(instance, context.asset_key)})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""
-        version = versions.consumed(context.instance, _run_id(context), context.asset_key)
-        path = artifact_path(context.asset_key.to_user_string(), version, self.format_name)
-        return _read(path, self.format_name, context.asset_key.to_user_string())
+        return Stored(context.asset_key.to_user_string(), _consumed(context)).read()
 
-    def _recorded(self, instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
-        record = versions.latest(instance, key)
-        return versions.recorded(record) if record else ""
+
+def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
+    record = versions.latest(instance, key)
+    return versions.recorded(record) if record else ""
+
+
+def _consumed(context: dg.InputContext) -> str:
+    return versions.consumed(context.instance, _run_id(context), context.asset_key)
 
 
 def _run_id(context: dg.InputContext) -> str:
@@ -141,12 +190,11 @@ def _read(path: Path, format_name: str, asset: str) -> Any:
 
 
 def _prune(folder: Path, suffix: str, kept: int, needed: set[str]) -> None:
-    """Remove all but the newest `kept` files of a folder, never one whose name is among the `needed`."""
+    """Remove all but the newest `kept` files of a folder, never a young one nor one whose name is `needed`."""
     newest_first = sorted(folder.glob(f"[!.]*{suffix}"), key=_modified, reverse=True)
     for path in newest_first[kept:]:
-        if path.stem not in needed:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        if path.stem not in needed and time.time() - _modified(path) >= SPARED_S:
+            path.unlink(missing_ok=True)
     sweep_temporaries(folder, older_than_s=ORPHAN_AGE_S)
 
 

@@ -53,7 +53,7 @@ def training_schedule() -> dg.ScheduleDefinition:
     Raise SettingsError when the settings name no clock.
     """
     cron = settings.optional(settings.CRON_VARIABLE, "0 6 * * 1")
-    timezone = settings.optional(settings.TIMEZONE_VARIABLE, "Europe/Lisbon")
+    timezone = settings.optional(settings.TIMEZONE_VARIABLE, "UTC")
     try:
         return dg.ScheduleDefinition(
             name="training_schedule",

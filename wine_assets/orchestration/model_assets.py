@@ -5,7 +5,6 @@ from importlib.metadata import version
 import dagster as dg
 
 from wine_assets.execution.compute import ComputeRequest
-from wine_assets.files import sha256_of_bytes
 from wine_assets.ml import evaluation, parity, prediction, training, verified_export
 from wine_assets.ml.validation import CheckOutcome, CheckSpec
 from wine_assets.orchestration import described, io
@@ -17,6 +16,7 @@ PARITY = CheckSpec("parity", "The ONNX model answers as the estimator that it ca
 _SCIKIT_LEARN = f"scikit-learn-{version('scikit-learn')}"
 SHOWN_PREDICTIONS = 50
 _ONNX = f"onnx-{version('onnx')}"
+_ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
 
 
 @step(
@@ -71,7 +71,7 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
     group="model",
     format_name="model",
     kinds={"python", "onnx"},
-    code_version=f"{verified_export.VERSION}+{_ONNX}",
+    code_version=f"{verified_export.VERSION}+{_ONNX}+{_ONNXRUNTIME}",
     request=ComputeRequest(cpu="1", memory="1Gi", timeout="10m"),
     checks=[PARITY],
     condition=FOLLOW_UPSTREAM,
@@ -84,8 +84,6 @@ def wine_model_onnx(binarized_wine: Frame, wine_model: Estimator) -> Made:
         outcomes=[_parity_outcome(exported.parity)],
         metadata={
             "parity_max_difference": exported.parity.max_difference,
-            "bytes": len(exported.content),
-            "sha256": sha256_of_bytes(exported.content),
             "metadata": described.mapping(exported.metadata),
         },
     )
@@ -95,7 +93,7 @@ def wine_model_onnx(binarized_wine: Frame, wine_model: Estimator) -> Made:
     group="model",
     format_name="frame",
     kinds={"python", "onnx", "parquet"},
-    code_version=prediction.VERSION,
+    code_version=f"{prediction.VERSION}+{_ONNXRUNTIME}",
     request=ComputeRequest(cpu="1", memory="500Mi", timeout="10m"),
     condition=FOLLOW_UPSTREAM,
 )

@@ -9,15 +9,15 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import MissingExtraError, SettingsError
-from wine_assets.orchestration.io import FORMATS, ArtifactIOManager
+from wine_assets.orchestration.io import FORMATS, STORED, ArtifactIOManager, stored
 
 _RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VARIABLE, settings.EXECUTOR_VARIABLE]
 """What a step that is a Ray job of its own takes along from the run's environment, beside a PATH with `dagster`."""
 
 
-def io_managers() -> dict[str, ArtifactIOManager]:
-    """Return the storage of each format."""
-    return {name: ArtifactIOManager(format_name=name) for name in FORMATS}
+def storage() -> dict[str, object]:
+    """Return the storage of each format, and what hands steps the files that they read."""
+    return {name: ArtifactIOManager(format_name=name) for name in FORMATS} | {STORED: stored}
 
 
 def executor() -> dg.ExecutorDefinition:

@@ -141,11 +141,9 @@ def _made_of(config: dg.Config | None) -> dict[str, Any]:
 
 def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
     record = versions.latest(instance, dg.AssetKey(step.name))
-    return (
-        record is not None
-        and versions.recorded(record) == expected
-        and io.artifact_path(step.name, expected, step.format_name).exists()
-    )
+    if record is None or record.asset_materialization is None or versions.recorded(record) != expected:
+        return False
+    return io.is_whole(record.asset_materialization.metadata)
 
 
 def _sentence(event: dg.DagsterEvent) -> str:

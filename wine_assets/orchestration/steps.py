@@ -39,6 +39,11 @@ class Made:
     identity: Mapping[str, Any] | None = None
     """What the data version is made of in place of the config, where the content has a hash of its own."""
 
+    @property
+    def refusals(self) -> list[str]:
+        """What each blocking check that failed says; a value with any of these is not stored."""
+        return [outcome.message for outcome in self.outcomes if outcome.blocking and not outcome.passed]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -74,6 +79,7 @@ class Step:
             group_name=self.group,
             owners=OWNERS,
             kinds=set(self.kinds),
+            ins={name: dg.AssetIn(input_manager_key=io.STORED) for name in self.inputs},
             io_manager_key=self.format_name,
             code_version=self.code_version,
             op_tags=request.op_tags(),
@@ -113,18 +119,27 @@ def retry_policy(request: ComputeRequest) -> dg.RetryPolicy | None:
 
 
 def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., Iterator[Any]]:
-    """Return the function that Dagster calls: it computes within the request, then yields value and checks."""
+    """Return the function that Dagster calls: it reads, computes and stores within the request, then tells of it."""
 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
+        version, stored = "", {}
         try:
             with limits.enforced(request, declared.name) as usage:
-                made = declared.compute(**given)
+                made = declared.compute(**{name: _read(value) for name, value in given.items()})
+                if not made.refusals:
+                    version = _version(declared, context, made, given.get("config"))
+                    path = io.artifact_path(declared.name, version, declared.format_name)
+                    stored = io.store(made.value, path, declared.format_name)
         except WineAssetsError as error:
             yield from _readable(declared, error)
             raise dg.Failure(str(error), allow_retries=isinstance(error, _WORTH_A_RETRY)) from error
-        yield from _events(declared, context, made, given.get("config"), _used(request, usage))
+        yield from _events(declared, context, made, version, {**stored, **_used(request, usage)})
 
     return _signed_for_dagster(compute, declared)
+
+
+def _read(value: Any) -> Any:
+    return value.read() if isinstance(value, io.Stored) else value
 
 
 def _signed_for_dagster(compute: Callable[..., Iterator[Any]], declared: Step) -> Callable[..., Iterator[Any]]:
@@ -132,30 +147,26 @@ def _signed_for_dagster(compute: Callable[..., Iterator[Any]], declared: Step) -
     functools.update_wrapper(compute, declared.compute)
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetExecutionContext)
     signature = inspect.signature(declared.compute)
-    parameters = [context, *signature.parameters.values()]
+    given = (
+        parameter if parameter.name == "config" else parameter.replace(annotation=Any)  # a Stored, until it is read
+        for parameter in signature.parameters.values()
+    )
+    parameters = [context, *given]
     compute.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
     compute.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return compute
 
 
 def _events(
-    declared: Step, context: dg.AssetExecutionContext, made: Made, config: dg.Config | None, used: Mapping[str, Any]
+    declared: Step, context: dg.AssetExecutionContext, made: Made, version: str, shown: Mapping[str, Any]
 ) -> Iterator[Any]:
     results = [*_readable(declared, None), *map(_check_result, made.outcomes)]
-    broken = [outcome.message for outcome in made.outcomes if outcome.blocking and not outcome.passed]
-    if broken:
+    if made.refusals:
         yield from results
-        raise dg.Failure(" ".join(broken), allow_retries=False)
-    version = _version(declared, context, made, config)
-    path = io.artifact_path(declared.name, version, declared.format_name)
+        raise dg.Failure(" ".join(made.refusals), allow_retries=False)
     for warning in made.warnings:
         context.log.warning(warning)
-    metadata = {
-        **made.metadata,
-        **used,
-        "warnings": " ".join(made.warnings) or "none",
-        "path": dg.MetadataValue.path(str(path)),
-    }
+    metadata = {**made.metadata, **shown, "warnings": " ".join(made.warnings) or "none"}
     yield _output(made.value, metadata, version)
     yield from results
 
