@@ -13,8 +13,7 @@ run: $(VENV)/.pipeline
 	@$(BIN)/wine-assets run $(ARGS)
 
 dev: $(VENV)/.pipeline
-	@$(BIN)/wine-assets home > /dev/null
-	DAGSTER_HOME="$(WINE_ASSETS_HOME)/dagster" $(BIN)/dagster dev
+	DAGSTER_HOME="$$($(BIN)/wine-assets home)" $(BIN)/dagster dev
 
 check: $(VENV)/.all
 	$(BIN)/ruff check
@@ -23,7 +22,7 @@ check: $(VENV)/.all
 	$(BIN)/lint-imports --no-cache
 
 test: check
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
 soak: $(VENV)/.all
 	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)

@@ -18,6 +18,12 @@ from wine_assets.orchestration.jobs import data_job
 SUFFIXES = (".csv", ".data", ".gz", ".parquet")
 SETTLED_S = 2.0
 """How long a file must not have changed before it counts as whole."""
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 _KEY_DIGITS = 16
 
 Stamp = list[int]
@@ -51,15 +57,27 @@ class Arrival:
     name="incoming_sensor",
     job=data_job,
     minimum_interval_seconds=15,
-    description="Starts data_job for each new or changed file in the watched folder, once for each content.",
+    description="Starts data_job for each new or changed file in the watched folder, once for each content, "
+    "one after the other.",
 )
-def incoming_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Request one run for each file whose content is new since the last evaluation."""
+def incoming_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Request a run for the oldest file whose content is new, when no run of data_job is under way.
+
+    Files that come together are thus read in the order in which they came, and the newest is the one that stays.
+    """
+    if _is_reading(context.instance):
+        return dg.SkipReason("A run of data_job is under way; the next file waits for it.")
     files = _listed(watched_folder())
     before: Seen = json.loads(context.cursor) if context.cursor else {}
     seen = {path.name: before[path.name] for path in files if path.name in before}
-    requests = [arrival.request() for arrival in _arrivals(_settled(files), seen, context.log)]
+    arrival = next(_arrivals(_settled(files), seen, context.log), None)
+    requests = [arrival.request()] if arrival else []
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen, sort_keys=True))
+
+
+def _is_reading(instance: dg.DagsterInstance) -> bool:
+    under_way = dg.RunsFilter(job_name=data_job.name, statuses=UNDER_WAY)
+    return instance.get_runs_count(under_way) > 0
 
 
 def watched_folder() -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from wine_assets.errors import SourceError, TimeLimitError, WineAssetsError
+from wine_assets.errors import SourceError, TimeLimitError, UnreachableSourceError, WineAssetsError
 from wine_assets.execution import limits
 from wine_assets.execution.compute import ComputeRequest
 from wine_assets.ml.validation import CheckOutcome, CheckSpec
@@ -24,7 +24,7 @@ OWNERS = ["team:wine"]
 READABLE = "readable"
 _MEBIBYTE = 2**20
 _RETRY_DELAY_S = 5
-_WORTH_A_RETRY = (SourceError, TimeLimitError)
+_WORTH_A_RETRY = (UnreachableSourceError, TimeLimitError)
 
 
 @dataclass(frozen=True)
