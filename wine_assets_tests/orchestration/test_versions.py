@@ -62,9 +62,9 @@ def _with_step(changed: str, **fields: Any) -> dg.Definitions:
     return dg.Definitions(assets=assets, jobs=[jobs.training_job], resources=resources.io_managers())
 
 
-def test_nothing_is_stale_after_a_run_by_dagsters_count_and_by_ours(trained: Pipeline) -> None:
-    assert trained.stale() == set()
-    assert runs.stale_assets(trained.instance, _config()) == []
+def test_nothing_is_stale_after_a_run_by_dagsters_count_and_by_ours(untouched: Pipeline) -> None:
+    assert untouched.stale() == set()
+    assert runs.stale_assets(untouched.instance, _config()) == []
 
 
 def test_everything_is_stale_before_the_first_run(pipeline: Pipeline) -> None:
@@ -90,9 +90,9 @@ def test_a_hyperparameter_that_is_changed_back_makes_what_is_below_fresh_again(t
     assert trained.stale() == set()
 
 
-def test_each_config_makes_stale_what_it_changes_and_what_is_below(trained: Pipeline) -> None:
+def test_each_config_makes_stale_what_it_changes_and_what_is_below(untouched: Pipeline) -> None:
     def stale(**fields: Any) -> list[str]:
-        return runs.stale_assets(trained.instance, _config(**fields))
+        return runs.stale_assets(untouched.instance, _config(**fields))
 
     assert stale(hyperparameters=HyperparametersConfig(C=0.5)) == [*MODEL_ASSETS]
     assert stale(negative_classes=["1"]) == [*ASSETS[1:]]
@@ -121,18 +121,18 @@ def test_other_content_at_the_same_path_makes_everything_stale(pipeline: Pipelin
     assert _made_by_following_dagster(pipeline) == [{"binarized_wine"}, {*MODEL_ASSETS}]
 
 
-def test_a_source_that_is_gone_makes_everything_stale_so_that_the_run_says_why(trained: Pipeline) -> None:
+def test_a_source_that_is_gone_makes_everything_stale_so_that_the_run_says_why(untouched: Pipeline) -> None:
     config = _config(source=FileSourceConfig(path="/nowhere/wine.csv"))
-    assert runs.stale_assets(trained.instance, config) == [*ASSETS]
+    assert runs.stale_assets(untouched.instance, config) == [*ASSETS]
 
 
-def test_other_code_makes_its_asset_stale(trained: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained.definitions = _with_step("wine_model", code_version="later")
-    assert "wine_model" in trained.stale()
-    assert not {*ASSETS[:2]} & trained.stale()
+def test_other_code_makes_its_asset_stale(untouched: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    untouched.definitions = _with_step("wine_model", code_version="later")
+    assert "wine_model" in untouched.stale()
+    assert not {*ASSETS[:2]} & untouched.stale()
     steps = [dataclasses.replace(s, code_version="later") if s.name == "wine_model" else s for s in jobs.STEPS]
     monkeypatch.setattr(runs, "STEPS", tuple(steps))
-    assert runs.stale_assets(trained.instance, _config()) == [*MODEL_ASSETS]
+    assert runs.stale_assets(untouched.instance, _config()) == [*MODEL_ASSETS]
 
 
 def test_a_file_that_was_deleted_makes_its_asset_stale(trained: Pipeline) -> None:
@@ -192,10 +192,14 @@ def test_a_run_sees_what_it_has_just_made_itself(trained: Pipeline) -> None:
     assert onnx["dagster/input_data_version/wine_model"] == model["dagster/data_version"]
 
 
-def test_what_was_consumed_is_remembered_for_a_bounded_number_of_runs(trained: Pipeline) -> None:
-    for number in range(versions._CONSUMED_LIMIT + 10):
-        versions.consumed(trained.instance, f"run {number}", dg.AssetKey("wine_model"))
-    assert len(versions._consumed) == versions._CONSUMED_LIMIT
+def test_what_was_consumed_is_remembered_for_a_bounded_number_of_runs(
+    untouched: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "_consumed", {})
+    monkeypatch.setattr(versions, "_CONSUMED_LIMIT", 5)
+    for number in range(8):
+        versions.consumed(untouched.instance, f"run {number}", dg.AssetKey("wine_model"))
+    assert [run_id for run_id, _ in versions._consumed] == [f"run {number}" for number in range(3, 8)]
 
 
 def test_a_materialization_without_a_version_has_none(pipeline: Pipeline) -> None:
