@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
@@ -22,19 +23,37 @@ _QUIET = (
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def program() -> str:
+    """The path of the system's Chromium; without it there is nothing to test."""
+    found = shutil.which("chromium")
+    if found:
+        return found
+    reason = "Chromium is not installed (no chromium in PATH)"
+    if os.environ.get("REQUIRE_SYSTEM") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, program: str) -> Iterator[Server]:
     """A `dagster dev` that all tests of a worker share; no test relies on what another left there."""
     with running_server(tmp_path_factory.mktemp("dagster-dev")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(program: str) -> Iterator[Browser]:
     """The system's Chromium with an empty profile; not for the session, because playwright occupies asyncio."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_program(), headless=True, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=_QUIET)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """The folder for pictures of what was seen: `SCREENSHOTS=docs` puts the README's where it belongs."""
+    return Path(os.environ.get("SCREENSHOTS", tmp_path))
 
 
 @pytest.fixture
@@ -60,11 +79,8 @@ def page(chromium: Browser, server: Server) -> Iterator[Page]:
     context.close()
 
 
-def _program() -> str:
-    program = shutil.which("chromium")
-    if program:
-        return program
-    reason = "Chromium is not installed (no chromium in PATH)"
-    if os.environ.get("REQUIRE_SYSTEM") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+@pytest.fixture
+def materialized(server: Server) -> Server:
+    """The server, where every asset is made from the default config; made by the command line, on the same home."""
+    server.command("run")
+    return server

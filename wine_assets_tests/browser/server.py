@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 REPOSITORY = Path(__file__).parents[2]
-_START_S = 120
+_START_S = 240
 _STOP_S = 30
 
 _ASSETS = """{

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,13 @@ from wine_assets_tests.browser.person import (
 )
 from wine_assets_tests.browser.server import Server
 
-# One worker runs all of them when tests are distributed by groups: there is one server to start then.
-pytestmark = pytest.mark.xdist_group("browser")
+# One worker runs all of them when tests are distributed by groups, so that there is one server to start. The first
+# test waits for it, and for runs beside other tests on a busy machine.
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 UNSYNCED = ("model_evaluation", "wine_model_onnx")
 """The assets that read wine_model; Dagster marks the next ones when these have changed."""
 MARGIN = 24
-
-
-@pytest.fixture
-def materialized(server: Server) -> Server:
-    """The server, where every asset is made from the default config; made by the command line, on the same home."""
-    server.command("run")
-    return server
 
 
 def test_a_person_sees_every_asset_in_its_group(page: Page, server: Server) -> None:
@@ -63,16 +56,15 @@ def test_a_model_with_other_hyperparameters_leaves_what_reads_it_unsynced(page: 
 
 
 @pytest.mark.usefixtures("materialized")
-def test_the_whole_graph_fits_into_one_picture(page: Page, tmp_path: Path) -> None:
-    """`SCREENSHOTS=docs` puts the picture where the README has it."""
+def test_the_whole_graph_fits_into_one_picture(page: Page, pictures: Path) -> None:
     open_asset_graph(page)
     for name in ASSETS:
         expect(node(page, name)).to_contain_text("Materialized", timeout=RUN_MS)
         expect(node(page, name).get_by_text("Unsynced")).to_have_count(0)
     page.wait_for_load_state("networkidle")
-    picture = Path(os.environ.get("SCREENSHOTS", tmp_path)) / "asset-graph.png"
+    picture = pictures / "asset-graph.png"
     page.screenshot(path=picture, clip=_around(page))
-    assert picture.stat().st_size < 250_000
+    assert picture.stat().st_size < 250_000, "too large for a README"
 
 
 def _box(page: Page, name: str) -> FloatRect:

@@ -1,13 +1,14 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from wine_assets_tests.browser.person import ASSETS, editor, launch, open_launchpad, open_page, wait_for_success
 from wine_assets_tests.browser.server import Server
 
-# One worker runs all of them when tests are distributed by groups: there is one server to start then.
-pytestmark = pytest.mark.xdist_group("browser")
+# One worker runs all of them when tests are distributed by groups, so that there is one server to start. The first
+# test waits for it, and for runs beside other tests on a busy machine.
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 
 def test_the_launchpad_shows_every_hyperparameter_with_its_default_and_its_meaning(page: Page) -> None:
@@ -17,6 +18,7 @@ def test_the_launchpad_shows_every_hyperparameter_with_its_default_and_its_meani
     expect(form.get_by_text("the reference run uses 0.01")).to_be_visible()
 
 
+@pytest.mark.usefixtures("materialized")
 def test_the_launchpad_of_an_asset_asks_for_its_own_config_alone(page: Page) -> None:
     form = open_launchpad(page, "Catalog", "wine_model")
     expect(editor(form)).to_contain_text("hyperparameters:")
@@ -31,18 +33,18 @@ def test_a_person_trains_with_other_hyperparameters_and_sees_the_report(page: Pa
     assert {name: asset.run for name, asset in assets.items()} == dict.fromkeys(ASSETS, run)
     assert assets["wine_model"].metadata["hyperparameters"]["C"] == 0.01
     assert assets["wine_predictions"].metadata["labels"] == [1, 1, 1, 1, 1, 1, 0, 1, 1, 1]
-    _sees_the_report(page, run)
+    report = _open_report(page, run)
+    expect(report).to_have_attribute("src", re.compile("^data:image/png;base64,"))
+    expect(report).to_have_js_property("complete", value=True)
+    assert report.evaluate("image => image.naturalWidth") > 500
 
 
-def _sees_the_report(page: Page, run: str) -> None:
+def _open_report(page: Page, run: str) -> Locator:
     open_page(page, "Catalog", "model_evaluation")
-    page.get_by_role("link", name="Events").or_(page.get_by_role("tab", name="Events")).click()
+    page.get_by_role("tab", name="Events").click()
     expect(page.get_by_text(f"Materialized in run {run[:8]}")).to_be_visible()
     page.get_by_role("row", name="picture").get_by_text("Show Markdown").click()
-    picture = page.get_by_role("dialog").get_by_role("img", name="Evaluation on held-out rows")
-    expect(picture).to_have_attribute("src", re.compile("^data:image/png;base64,"))
-    expect(picture).to_have_js_property("complete", value=True)
-    assert picture.evaluate("image => image.naturalWidth") > 500
+    return page.get_by_role("dialog").get_by_role("img", name="Evaluation on held-out rows")
 
 
 def test_a_bad_hyperparameter_is_refused_at_launch_and_nothing_runs(page: Page, server: Server) -> None:
