@@ -32,7 +32,14 @@ class HyperparameterError(ConfigurationError):
     """A hyperparameter has a wrong name, type, value or combination."""
 
 
-class SourceError(WineAssetsError):
+class _SentenceError(WineAssetsError):
+    """An error whose message ends with a period, whoever raises it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(as_sentence(message))
+
+
+class SourceError(_SentenceError):
     """The rows can't be read from where the configuration says they are."""
 
 
@@ -40,7 +47,7 @@ class UnreachableSourceError(SourceError):
     """The source can't be reached at the moment; trying again may help."""
 
 
-class DataError(WineAssetsError):
+class DataError(_SentenceError):
     """The rows were read, and what they hold can't be used."""
 
 

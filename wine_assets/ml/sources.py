@@ -3,13 +3,13 @@
 import hashlib
 import importlib.metadata
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from wine_assets.errors import ConfigurationError
+from wine_assets.ml import credentials
 from wine_assets.ml.typed import Typed
 
 if TYPE_CHECKING:
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 VERSION = "1"
 Layout = Literal["wine", "table"]
 
-_PASSWORD_IN_URL = re.compile(r"://[^@]*:[^@]*@")
-_USER_IN_HTTP_URL = re.compile(r"https?://[^/?#]*@", re.IGNORECASE)
-_SECRET_PARAMETER = re.compile(
-    r"[?&;](password|passwd|pwd|sslpassword|token|access_token|api_?key|secret|sig|signature|x-(amz|goog)-signature)=",
-    re.IGNORECASE,
-)
 _CLASS_COLUMN = (
     "Name of the column that holds the class of each row. Default: empty, which finds a column with a well-known "
     "name such as target, class, label, wine or customer_segment, and recognises the wine data in any of its "
@@ -67,7 +61,7 @@ class FileSource(_TableSource):
     @field_validator("path")
     @classmethod
     def _holds_no_secret(cls, path: str) -> str:
-        if _USER_IN_HTTP_URL.search(path) or _PASSWORD_IN_URL.search(path) or _SECRET_PARAMETER.search(path):
+        if credentials.in_file_url(path):
             raise ConfigurationError(  # not a ValueError: pydantic would print the value beside it
                 "`path` must not hold credentials, because configurations end up in run records and logs. "
                 "Give the URL without them (fsspec takes them from its own configuration files), "
@@ -77,7 +71,7 @@ class FileSource(_TableSource):
 
 
 class SqlSource(_TableSource):
-    """The rows that a SQL query returns, read through SQLAlchemy. The query is only ever rolled back."""
+    """The rows that a SQL query returns, read through SQLAlchemy, which never changes the database."""
 
     kind: Literal["sql"] = Field(default="sql", description="Which source this is: a SQL query.")
     query: str = Field(
@@ -99,7 +93,7 @@ class SqlSource(_TableSource):
     @field_validator("url")
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:
-        if _PASSWORD_IN_URL.search(url) or _SECRET_PARAMETER.search(url):
+        if credentials.in_database_url(url):
             raise ConfigurationError(  # not a ValueError: pydantic would print the value beside it
                 "`url` must not hold a password, because configurations end up in run records and logs. "
                 "Put the whole URL into an environment variable and give that variable's name as `url_variable`."
@@ -134,15 +128,16 @@ def fingerprint(source: Source) -> str:
     """Return a hash of the content of `source` as 64 hexadecimal digits, without parsing it.
 
     Equal fingerprints mean equal rows. The bundled data's comes from scikit-learn's version, a file's from its
-    bytes, a query's from the names and rows it returns, in their order (so a query needs ORDER BY).
-    Raises SourceError when the source can't be reached.
+    bytes and the format that its suffix names, a query's from the names and rows it returns, in their order (so a
+    query needs ORDER BY).
+    Raises SourceError when the source can't be read, UnreachableSourceError when trying again may help.
     """
     if isinstance(source, BundledSource):
         return _bundled_fingerprint()
     if isinstance(source, FileSource):
         from wine_assets.ml import table_file
 
-        return _combined(source, table_file.content_hash(source.path))
+        return _combined(source, table_file.content_hash(source.path), table_file.named_format(source.path))
     from wine_assets.ml import sql_query
 
     return _combined(source, sql_query.content_hash(source.query, _database_url(source)))
@@ -178,7 +173,12 @@ def _from_file(source: FileSource) -> Table:
 
     raw, content_hash = table_file.read(source.path)
     frame, layout = shaped(raw, source.class_column, source.features, source.path)
-    return Table(frame, _combined(source, content_hash), f"the file {source.path}", layout)
+    return Table(
+        frame,
+        _combined(source, content_hash, table_file.named_format(source.path)),
+        f"the file {source.path}",
+        layout,
+    )
 
 
 def _from_sql(source: SqlSource) -> Table:
@@ -192,9 +192,9 @@ def _from_sql(source: SqlSource) -> Table:
     return Table(frame, _combined(source, content_hash), f"a query on {database}", layout)
 
 
-def _combined(source: FileSource | SqlSource, content_hash: str) -> str:
-    """Hash what was read together with the fields that decide how it is understood."""
-    parts = json.dumps([source.kind, content_hash, source.class_column, source.features])
+def _combined(source: FileSource | SqlSource, content_hash: str, named_format: str = "") -> str:
+    """Hash what was read together with what decides how it is understood."""
+    parts = json.dumps([source.kind, content_hash, named_format, source.class_column, source.features])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

@@ -2,11 +2,12 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wine_assets.errors import MissingExtraError, SourceError
+from wine_assets.errors import MissingExtraError, SourceError, UnreachableSourceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 20_000
 _CONNECT_TIMEOUT_S = 10
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_READING = ("SELECT", "WITH", "VALUES", "TABLE")
+# Neither MySQL's comments that are run (/*! and /*M!) nor nested ones, nor lines that only some databases end at a CR:
+# what one of them hides from this expression, a database might run.
+_BLANK = r"(?:\s|\(|--[^\r\n]*\r?\n|/\*(?!M?!)(?:(?!/\*|\*/).)*\*/)*+"
+_FIRST_WORD = re.compile(_BLANK + r"(?P<word>[\w$]*)", re.DOTALL)
+_CONNECTION_TROUBLE = re.compile(
+    r"refused|timed? ?out|unreachable|no route to host|can't connect|could not connect|reset by peer|broken pipe|"
+    r"closed the connection|closed unexpectedly|lost connection|gone away|translate host name|resolve|"
+    r"name or service not known|name resolution|starting up|shutting down|too many (clients|connections)|"
+    r"connection slots",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(r"authentication failed|access denied|login failed|does not exist|pg_hba", re.IGNORECASE)
 _Batch = tuple[list[str], list[tuple[Any, ...]]]
 
 
@@ -61,15 +75,40 @@ def _batches(query: str, url: str) -> Iterator[_Batch]:
     """Yield column names and rows, at least one batch of at least one row, and leave the database as it was."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    _check_first_word(query)
     with _connection(url) as connection:
         try:
-            yield from _fetched(connection, query, public_name(url))
+            yield from _fetched(_read_only(connection), query, public_name(url))
         except SQLAlchemyError as error:
-            raise SourceError(
-                f"{public_name(url)} refused the query ({_reason(error)}): check `query`, which must be one SELECT"
-            ) from error
+            raise _query_error(public_name(url), error) from error
         finally:
             connection.rollback()
+
+
+def _check_first_word(query: str) -> None:
+    """Refuse what doesn't start as a query does, because a rollback doesn't undo everything on every database."""
+    found = _FIRST_WORD.match(query)
+    if found is None or found["word"].upper() not in _READING:
+        start = query[found.start("word") if found else 0 :].split(maxsplit=1)
+        raise SourceError(
+            f"`query` starts with {' '.join(start[:1])[:30]!r} and was not run: it must be one SELECT statement "
+            f"(which may also start with {', '.join(_READING[1:])})"
+        )
+
+
+def _read_only(connection: Any) -> Any:
+    """Have the database itself refuse every change, where it knows how to."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    if connection.dialect.name == "postgresql":
+        return connection.execution_options(postgresql_readonly=True)
+    return connection
+
+
+def _query_error(name: str, error: Exception) -> SourceError:
+    if getattr(error, "connection_invalidated", False):
+        return UnreachableSourceError(f"{name} closed the connection during the query ({_reason(error)}): run it again")
+    return SourceError(f"{name} refused the query ({_reason(error)}): check `query`, which must be one SELECT")
 
 
 def _fetched(connection: Any, query: str, name: str) -> Iterator[_Batch]:
@@ -94,14 +133,19 @@ def _connection(url: str) -> Iterator[Any]:
     try:
         connection = engine.connect()
     except SQLAlchemyError as error:
-        raise SourceError(
-            f"{public_name(url)} can't be connected to ({_reason(error)}): check that the database runs and the URL"
-        ) from error
+        raise _connection_error(public_name(url), _reason(error)) from error
     try:
         with connection:
             yield connection
     finally:
         engine.dispose()
+
+
+def _connection_error(name: str, reason: str) -> SourceError:
+    """Tell trouble on the way to the database from its answer that this user or database won't do."""
+    passing = _CONNECTION_TROUBLE.search(reason) and not _ANSWER.search(reason)
+    kind = UnreachableSourceError if passing else SourceError
+    return kind(f"{name} can't be connected to ({reason}): check that the database runs and the URL")
 
 
 def _engine(url: str) -> Any:

@@ -1,6 +1,7 @@
 """A file that holds a table, on this machine or behind a URL."""
 
 import contextlib
+import errno
 import gzip
 import re
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wine_assets.errors import SourceError
+from wine_assets.errors import SourceError, UnreachableSourceError
 from wine_assets.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ _FOREIGN = (
     (b"<", "an HTML or XML page", "check the address: a login or error page was stored in place of the data"),
     (b"{", "JSON", "write it as CSV or Parquet"),
 )
+_FIRST_SERVER_ERROR = 500
+_PASSING_STATUSES = (408, 425, 429)
+_LASTING_ERRORS = (PermissionError, IsADirectoryError, NotADirectoryError, ValueError)  # a bad certificate is the last
+_LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENAMETOOLONG)
+_PASSING_NAMES = ("Connection", "Timeout", "Disconnected", "PayloadError")  # of aiohttp, botocore, and such
+_FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".gz": "gzip",
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".data": "text",
+}
+
+
+def named_format(path: str) -> str:
+    """Return what the suffix of a path or URL says it holds: parquet, gzip, text, or nothing when it says nothing."""
+    return _FORMATS.get(_suffix(path), "")
 
 
 def content_hash(path: str) -> str:
@@ -107,9 +127,20 @@ def _download(url: str, local: Path) -> None:
     except ImportError as error:
         raise SourceError(f"{url} can't be read: {_missing_package(url, error)}") from error
     except Exception as error:  # every protocol's library has errors of its own
-        raise SourceError(f"{url} can't be downloaded ({_reason(error)}): check `path` and the network") from error
+        kind = UnreachableSourceError if _is_passing(error) else SourceError
+        raise kind(f"{url} can't be downloaded ({_reason(error)}): check `path` and the network") from error
     if not local.is_file():
         raise SourceError(f"{url} is a folder: name one CSV or Parquet file in it")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Tell trouble on the way, which may be over in a moment, from an answer that would be the same again."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return status in _PASSING_STATUSES or status >= _FIRST_SERVER_ERROR
+    if isinstance(error, OSError):
+        return not isinstance(error, _LASTING_ERRORS) and error.errno not in _LASTING_NUMBERS
+    return any(word in kind.__name__ for kind in type(error).__mro__ for word in _PASSING_NAMES)
 
 
 def _missing_package(url: str, error: ImportError) -> str:
@@ -122,15 +153,12 @@ def _missing_package(url: str, error: ImportError) -> str:
 def _parsed(local: Path, name: str) -> "pd.DataFrame":
     with local.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    suffix = _suffix(name)
-    if suffix in (".parquet", ".pq") or (head.startswith(_PARQUET) and suffix not in _TEXT_SUFFIXES):
+    named = named_format(name)
+    if named == "parquet" or (head.startswith(_PARQUET) and not named):
         return _parquet(local, name, head)
-    if suffix == ".gz":
+    if named == "gzip":
         return _gzipped(local, name, head)
     return _text(local, name, head)
-
-
-_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".gz")
 
 
 def _suffix(name: str) -> str:

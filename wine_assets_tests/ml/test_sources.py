@@ -46,6 +46,15 @@ def test_a_fingerprint_imports_no_heavy_library(source: str, tmp_path: pytest.Te
         "https://host/wine.csv?token=hush",
         "https://host/wine.csv?a=1&X-Amz-Signature=hush",
         "https://host/wine.csv?sig=hush",
+        "https://host/wine.csv?client_secret=hush",
+        "https://host/wine.csv?key=hush",
+        "https://host/wine.csv?apiKey=hush",
+        "https://host/wine.csv?X%2DApi%2DKey=hush",
+        "https://host/wine.csv#access_token=hush",
+        "https://host/wine.csv?next=https%3A%2F%2Fother%3Fcredential%3Dhush",
+        "s3://key:hu/hush@bucket/wine.csv",
+        "simplecache::https://hush@host/wine.csv",
+        "https://[::1]:80/wine.csv?PWD=hush",
     ],
 )
 def test_a_path_with_credentials_is_refused_without_showing_them(path: str) -> None:
@@ -62,6 +71,8 @@ def test_a_path_with_credentials_is_refused_without_showing_them(path: str) -> N
         "postgresql://user:hu/hush@host/db",
         "postgresql://user:hu@hush@host/db",
         "postgresql://host/db?user=u&password=hush",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7Bx%7D%3BUID%3Du%3BPWD%3Dhush",
+        "mssql+pyodbc:///?odbc_connect=DRIVER={x};UID=u;Pwd = hush",
     ],
 )
 def test_a_database_url_with_a_password_is_refused_without_showing_it(url: str) -> None:
@@ -70,7 +81,34 @@ def test_a_database_url_with_a_password_is_refused_without_showing_it(url: str) 
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["sqlite:///wine.db", "postgresql://user@host:5432/db", "sqlite:////a/b@c.db"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://host:8080/a@b.csv",
+        "https://host/a.csv?sort_keys=1&monkey=2&year=2020",
+        "http://[::1]:8080/a.csv",
+        "zip://a.csv::https://host/b.zip",
+        "abfs://container@account/a.csv",
+        "sftp://user@host/a.csv",
+        "/data/token=1/a.csv",
+        "C:/a@b.csv",
+    ],
+)
+def test_a_path_without_credentials_is_taken(path: str) -> None:
+    assert FileSource(path=path).path == path
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///wine.db",
+        "postgresql://user@host:5432/db",
+        "sqlite:////a/b@c.db",
+        "sqlite:///C:/a@b.db",
+        "postgresql://host/db?sslkey=a.key&passfile=.pgpass",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7Bx%7D%3BTrusted_Connection%3Dyes",
+    ],
+)
 def test_a_database_url_without_a_password_is_taken(url: str) -> None:
     assert SqlSource(query="SELECT 1", url=url).url == url
 

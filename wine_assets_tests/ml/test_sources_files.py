@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from wine_assets import files
-from wine_assets.errors import SourceError
+from wine_assets.errors import SourceError, UnreachableSourceError
 from wine_assets.ml import table_file
 from wine_assets.ml.sources import FileSource, Table, fingerprint, load
 from wine_assets.ml.validation import failure, validate
@@ -97,6 +97,7 @@ def refusal(path: Path | str, **fields: Any) -> str:
         read(path, **fields)
     message = str(caught.value)
     assert "\n" not in message
+    assert message.endswith(".")
     assert Path(str(path)).name in message
     return message
 
@@ -331,16 +332,16 @@ VALID_CSV = b"x,y,class\n1.5,2,a\n2.5,3,b\n3.5,4,a\n"
         ("a.csv", VALID_CSV.decode().encode("utf-32"), "UTF-32"),
         ("a.csv", VALID_CSV + b"4,\0,a\n", f"NUL byte at byte offset {len(VALID_CSV) + 2} (line 5)"),
         ("a.csv", b"PAR1" + b"x" * 50, "it is a Parquet file: name it .parquet"),
-        ("a.csv", gzip.compress(VALID_CSV), "it is gzip-compressed: name it .csv.gz"),
+        ("a.csv", gzip.compress(VALID_CSV, mtime=0), "it is gzip-compressed: name it .csv.gz"),
         ("a.csv", b"\xd0\xcf\x11\xe0old", "an old Excel workbook"),
         ("a.csv", b"SQLite format 3\0", "an SQLite database"),
         ("a.csv", b"\n<!DOCTYPE html><html></html>", "an HTML or XML page"),
         ("a.csv", b'{"x": 1}', "it is JSON"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("a.csv.gz", VALID_CSV, "isn't gzip-compressed, although its name ends in .gz"),
-        ("a.csv.gz", gzip.compress(VALID_CSV * 100)[:-20], "is damaged or truncated"),
-        ("a.csv.gz", gzip.compress(VALID_CSV)[:12] + b"\xff" * 30, "is damaged or truncated"),
-        ("a.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("a.csv.gz", gzip.compress(VALID_CSV * 100, mtime=0)[:-20], "is damaged or truncated"),
+        ("a.csv.gz", gzip.compress(VALID_CSV, mtime=0)[:12] + b"\xff" * 30, "is damaged or truncated"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("a.parquet", b"", "the file is empty"),
         (
             "a.parquet",
@@ -454,6 +455,8 @@ def test_a_path_without_a_file_is_refused(path: str, expected: str) -> None:
         with pytest.raises(SourceError) as caught:
             attempt(FileSource(path=path))
         assert expected in str(caught.value)
+        assert str(caught.value).endswith(".")
+        assert isinstance(caught.value, UnreachableSourceError) == path.startswith("http")
 
 
 def test_a_protocol_whose_library_is_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,6 +497,13 @@ def test_the_fingerprint_follows_the_content_and_how_it_is_understood(tmp_path: 
     assert len({fingerprint(other) for other in [source, *others]}) == 4
 
 
+def test_the_same_bytes_under_a_suffix_that_means_another_format_are_other_data(tmp_path: Path) -> None:
+    """A file that would be refused under its new name doesn't count as unchanged."""
+    names = ["a.csv", "a.parquet", "a.csv.gz", "a.unknown"]
+    paths = [str(written(tmp_path / name, VALID_CSV)) for name in names]
+    assert len({fingerprint(FileSource(path=path)) for path in paths}) == len(names)
+
+
 def test_a_file_url_and_a_home_path_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     SMALL.to_csv(tmp_path / "a.csv", index=False)
@@ -502,7 +512,7 @@ def test_a_file_url_and_a_home_path_are_paths(tmp_path: Path, monkeypatch: pytes
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Serve the folder `tmp_path` over HTTP; whatever has `secret` in its name is forbidden."""
+    """Serve the folder `tmp_path` over HTTP; whatever has `secret` in its name is forbidden, `busy` is overloaded."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -511,6 +521,13 @@ def server(tmp_path: Path) -> Iterator[str]:
         def do_GET(self) -> None:
             if "secret" in self.path:
                 self.send_error(403)
+            elif "busy" in self.path:
+                self.send_error(503)
+            elif "cut" in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(VALID_CSV)
             else:
                 super().do_GET()
 
@@ -538,6 +555,21 @@ def test_a_file_behind_a_url_is_downloaded(name: str, server: str, tmp_path: Pat
 def test_a_url_without_a_table_is_refused(name: str, expected: str, server: str, tmp_path: Path) -> None:
     written(tmp_path / "page.csv", "<html>Please sign in</html>")
     assert expected in refusal(f"{server}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("absent.csv", SourceError),
+        ("secret.csv", SourceError),
+        ("busy.csv", UnreachableSourceError),
+        ("cut.csv", UnreachableSourceError),
+    ],
+)
+def test_only_trouble_that_may_pass_is_worth_another_attempt(name: str, kind: type[SourceError], server: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        fingerprint(FileSource(path=f"{server}/{name}"))
+    assert type(caught.value) is kind
 
 
 def test_a_remote_folder_is_refused() -> None:

@@ -1,6 +1,8 @@
 import builtins
+import gc
 import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, text
 
-from wine_assets.errors import MissingExtraError, SettingsError, SourceError, WineAssetsError
+from wine_assets.errors import MissingExtraError, SettingsError, SourceError, UnreachableSourceError, WineAssetsError
 from wine_assets.ml import sql_query
 from wine_assets.ml.sources import SqlSource, Table, fingerprint, load
 from wine_assets_tests.postgres import PASSWORD, Postgres
@@ -26,8 +28,13 @@ def sqlite(tmp_path: Path, bundled: pd.DataFrame) -> str:
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, bundled: pd.DataFrame) -> Postgres:
-    """PostgreSQL with the same table."""
-    filled(postgres.url.replace("postgresql://", "postgresql+psycopg://"), bundled)
+    """PostgreSQL with the same table, and a sequence."""
+    url = postgres.url.replace("postgresql://", "postgresql+psycopg://")
+    filled(url, bundled)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SEQUENCE counter"))
+    engine.dispose()
     return postgres
 
 
@@ -52,6 +59,7 @@ def refusal(query: str, **fields: Any) -> str:
     with pytest.raises(SourceError) as caught:
         load(SqlSource(query=query, **fields))
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
     return str(caught.value)
 
 
@@ -108,26 +116,84 @@ def test_bytes_are_fingerprinted_by_their_content(database: str) -> None:
     assert fingerprint(source) == fingerprint(source)
 
 
-@pytest.mark.parametrize("statement", ["DELETE FROM wine", "DELETE FROM wine RETURNING nr", "DROP TABLE wine"])
-def test_a_statement_that_changes_the_database_is_refused_and_undone(
-    statement: str, database: str, server: Postgres
+CHANGES = [
+    "DELETE FROM wine",
+    "DELETE FROM wine RETURNING nr",
+    "INSERT INTO wine (nr) VALUES (999) RETURNING nr",
+    "UPDATE wine SET nr = nr + 1 RETURNING nr",
+    "DROP TABLE wine",
+    "(-- SELECT\n /* SELECT */ DROP TABLE wine)",
+    "/* /* */ SELECT */ DROP TABLE wine",
+    "-- \rSELECT 1\nDROP TABLE wine",
+    "CREATE TABLE other AS SELECT * FROM wine",
+    "COMMIT",
+    "",
+    "SELECT 1; DROP TABLE wine",
+    "SELECT 1; COMMIT; DROP TABLE wine",
+    "SELECT * INTO other FROM wine",
+    "WITH gone AS (DELETE FROM wine RETURNING nr) SELECT * FROM gone",
+    "WITH few AS (SELECT 1 AS nr) DELETE FROM wine WHERE nr IN (SELECT nr FROM few) RETURNING nr",
+    "WITH few AS (SELECT 999 AS nr) INSERT INTO wine (nr) SELECT nr FROM few RETURNING nr",
+]
+ON_POSTGRES = ["SELECT nextval('counter') AS x, 1 AS label"]
+ON_SQLITE = ["PRAGMA user_version = 7", "/**/ pragma journal_mode = wal", "VACUUM", "ATTACH 'other.db' AS other"]
+
+
+@pytest.mark.parametrize("attempt", [load, fingerprint])
+@pytest.mark.parametrize("statement", [*(change for change in CHANGES if change), *ON_POSTGRES])
+def test_a_query_that_would_change_postgres_is_refused_and_changes_nothing(
+    statement: str, attempt: Callable[[SqlSource], Any], database: str, server: Postgres
 ) -> None:
-    assert "must be one SELECT" in refusal(statement, url_variable=database)
     engine = create_engine(server.url.replace("postgresql://", "postgresql+psycopg://"))
+    state = text(
+        "SELECT (SELECT count(*) || '/' || sum(nr) FROM wine), (SELECT is_called FROM counter), "
+        "(SELECT count(*) FROM pg_tables WHERE schemaname = 'public')"
+    )
+    with pytest.raises(SourceError, match="must be one SELECT"):
+        attempt(SqlSource(query=statement, url_variable=database))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM wine")).scalar() == 178
+        assert connection.execute(state).one() == ("178/15753", False, 1)
     engine.dispose()
 
 
-def test_a_deletion_in_sqlite_is_undone(sqlite: str) -> None:
-    assert "returns no table" in refusal("DELETE FROM wine", url=sqlite)
-    assert len(rows_of(sqlite, ALL_WINES).frame) == 178
+@pytest.mark.parametrize("attempt", [load, fingerprint])
+@pytest.mark.parametrize("statement", [*(change for change in CHANGES if change), *ON_SQLITE])
+def test_a_query_that_would_change_sqlite_is_refused_and_changes_no_byte(
+    statement: str, attempt: Callable[[SqlSource], Any], sqlite: str, tmp_path: Path
+) -> None:
+    before = (tmp_path / "cellar.db").read_bytes()
+    with pytest.raises(SourceError, match="must be one SELECT"):
+        attempt(SqlSource(query=statement, url=sqlite))
+    assert (tmp_path / "cellar.db").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["cellar.db"]
+
+
+@pytest.mark.parametrize("statement", [change for change in CHANGES if not change.startswith(("SELECT", "WITH"))])
+def test_what_is_no_query_is_refused_before_any_database_is_opened(statement: str) -> None:
+    with pytest.raises(SourceError, match="and was not run: it must be one SELECT"):
+        sql_query.content_hash(statement, "sqlite:///absent.db")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "  -- the wines\r\n/* all; of\nthem */ (select * from wine)",
+        "(SELECT * FROM wine)",
+        "With red AS (SELECT * FROM wine) SELECT * FROM red",
+        "table wine",
+        "SELECT*FROM wine;",
+        "VALUES (1, 2)",
+    ],
+)
+def test_a_query_may_start_in_every_way_that_only_reads(query: str, database: str) -> None:
+    assert fingerprint(SqlSource(query=query, url_variable=database))
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("SELEC 1", 'syntax error at or near "SELEC"'),
+        ("SELEC 1", "`query` starts with 'SELEC' and was not run"),
+        ("SELECT FROM FROM wine", 'syntax error at or near "FROM"'),
         ("SELECT * FROM absent", 'relation "absent" does not exist'),
         ("SELECT 1 / (n - 5) AS x, 1 AS label FROM generate_series(1, 9) AS n", "division by zero"),
         ("SELECT * FROM wine WHERE nr < 0", "returns no rows: check its WHERE clause"),
@@ -161,6 +227,25 @@ def test_a_refused_connection_is_one_sentence_without_the_password(monkeypatch: 
     assert f"postgresql://127.0.0.1:{port}/db can't be connected to" in message
     assert "onnection refused" in message
     assert "hush" not in message
+
+
+def test_a_refused_connection_is_worth_another_attempt_and_a_wrong_password_is_not(server: Postgres) -> None:
+    elsewhere = server.url.replace(f":{server.port}/", ":1/")
+    with pytest.raises(UnreachableSourceError, match="onnection refused"):
+        sql_query.content_hash("SELECT 1", elsewhere)
+    for url in (server.url.replace(PASSWORD, "hush"), f"{server.url}_absent", "sqlite:///absent.db"):
+        with pytest.raises(SourceError) as caught:
+            sql_query.content_hash("SELECT 1", url)
+        assert type(caught.value) is SourceError
+
+
+# SQLAlchemy leaves the cursor of a lost connection to the garbage collector, and psycopg warns of that.
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+def test_a_connection_lost_during_the_query_is_worth_another_attempt(database: str) -> None:
+    source = SqlSource(query="SELECT pg_terminate_backend(pg_backend_pid()), 1 AS label", url_variable=database)
+    with pytest.raises(UnreachableSourceError, match="closed the connection during the query"):
+        load(source)
+    gc.collect()
 
 
 def test_a_wrong_password_is_one_sentence_without_it(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
