@@ -1,4 +1,4 @@
-"""The commands: wine-assets run, wine-assets schema."""
+"""The commands: wine-assets run, wine-assets home, wine-assets schema."""
 
 import functools
 import json
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wine_assets.cli.options import OptionGroup, with_options
+from wine_assets.cli import wording
+from wine_assets.cli.options import EVALUATION, GROUPS, HYPERPARAMETERS, PREDICTIONS, with_options
 from wine_assets.errors import (
     ComputeRequestError,
     ConfigurationError,
@@ -17,15 +18,10 @@ from wine_assets.errors import (
     WineAssetsError,
     as_sentence,
 )
-from wine_assets.ml.evaluation import EvaluationParams
 from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
-from wine_assets.ml.prediction import PredictionsParams
 
 FAILED, BAD_USAGE = 1, 2
 
-HYPERPARAMETERS = OptionGroup(LogisticRegressionHyperparameters, "Hyperparameters")
-EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
-PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
 DATA_PANEL = "Data"
 _REASON_LENGTH = 300
 
@@ -39,7 +35,7 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Make `run` and `schema` commands of one program, however many there are."""
+    """Make every command one of a program's, however many there are."""
 
 
 def _option(text: str, default: str = "") -> Any:
@@ -75,8 +71,7 @@ def _sentences(command: Callable[..., None]) -> Callable[..., None]:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, WineAssetsError):
-        groups = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
-        return as_sentence(functools.reduce(lambda text, group: group.in_flags(text), groups, str(error)))
+        return as_sentence(wording.in_flags(str(error)))
     reason = " ".join(str(error).split())[:_REASON_LENGTH]
     return (
         f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)} Add --debug to see where."
@@ -89,7 +84,7 @@ def _status(error: Exception) -> int:
 
 
 @app.command()
-@with_options([HYPERPARAMETERS, EVALUATION, PREDICTIONS])
+@with_options(GROUPS)
 @_sentences
 def run(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,

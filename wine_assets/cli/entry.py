@@ -30,7 +30,7 @@ def _stoppable() -> int:
     if number is None:
         return status
     sys.stderr.write(
-        f"Stopped by {number.name}: what was made so far is kept, and the last good data and model stay as they were. "
+        f"Stopped by {number.name}: what was made so far is kept, and all else stays as it was. "
         "Type the same command again to go on.\n"
     )
     return interruption.STATUS_OF_A_SIGNAL + number

@@ -1,7 +1,7 @@
 """Command-line options made from the fields of typed configs."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
@@ -9,6 +9,9 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from wine_assets.ml.evaluation import EvaluationParams
+from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.prediction import PredictionsParams
 from wine_assets.ml.typed import Typed
 
 _NUMBERS: dict[Any, tuple[type[int | float], str]] = {int: (int, "a whole number"), float: (float, "a number")}
@@ -59,7 +62,14 @@ class OptionGroup:
         )
 
 
-def with_options(groups: list[OptionGroup]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+HYPERPARAMETERS = OptionGroup(LogisticRegressionHyperparameters, "Hyperparameters")
+EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
+PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
+GROUPS = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
+"""The options of `wine-assets run` that fields stand behind."""
+
+
+def with_options(groups: Sequence[OptionGroup]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `groups` to a command; it gets those that belong to none of its arguments as `options`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,6 @@
 """What a user asked for on the command line, checked and turned into the typed config of training_job."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,18 @@ def training_config(request: Request) -> "TrainingConfig":
     return configs.TrainingConfig(**fields)
 
 
+def origin(source: "SourceConfig") -> str:
+    """Return how people are told of a source, in the words that an asset made of it has on record."""
+    if source.kind == "bundled":
+        return "the wine data bundled with scikit-learn"
+    if source.kind == "file":
+        return f"the file {source.path}"
+    from wine_assets import settings
+    from wine_assets.ml import sql_query
+
+    return f"a query on {sql_query.public_name(source.url or settings.variable(source.url_variable))}"
+
+
 def _source(data: DataOptions) -> "SourceConfig":
     from wine_assets.orchestration import configs
 
@@ -85,5 +98,12 @@ def _source(data: DataOptions) -> "SourceConfig":
 
 
 def _absolute(path: str) -> str:
-    """Return a path that means the same wherever the run is started again; a URL stays as it is."""
-    return path if "://" in path else str(Path(path).absolute())
+    """Return a path that means the same wherever the run is started again; a URL stays as it is.
+
+    A shell leaves the `~` of `--source=~/wine.csv` to the program.
+    """
+    if "://" in path:
+        return path
+    with contextlib.suppress(RuntimeError):  # nobody's home is meant: the name itself begins with ~
+        path = str(Path(path).expanduser())
+    return str(Path(path).absolute())

@@ -1,42 +1,94 @@
 """What a person, or a machine, wants to know after a run."""
 
+import itertools
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from wine_assets.cli import terminal
+from wine_assets.cli import requests, terminal, wording
+
+if TYPE_CHECKING:
+    from wine_assets.orchestration.configs import SourceConfig
 
 NEXT_COMMAND = "make dev"
 NOTHING_TO_DO = "Nothing to do: every asset is up to date with its source, its config and the code."
 _USED = ("wall_seconds", "cpu_seconds", "peak_memory_mib", "requested_memory", "requested_cpu")
+_LINEAGES = {
+    "binarized_wine": ("binarized_wine", "raw_wine"),
+    "model_evaluation": ("model_evaluation", "wine_model"),
+    "wine_model_onnx": ("wine_model_onnx", "wine_model"),
+    "wine_predictions": ("wine_predictions", "wine_model_onnx", "wine_model"),
+}
+"""What is shown of an asset belongs to the data, or to the model, at the end of its line."""
+Assets = dict[str, dict[str, Any]]
 
 
-def result(assets: dict[str, dict[str, Any]], launched: list[str], finished: Any) -> dict[str, Any]:
-    """Return everything that is shown, as plain values; `assets` holds the metadata of each asset by its name."""
-    raw, model = assets.get("raw_wine", {}), assets.get("wine_model", {})
-    evaluation, onnx = assets.get("model_evaluation", {}), assets.get("wine_model_onnx", {})
+@dataclass(frozen=True)
+class Plan:
+    """What a run was to make, and of which rows."""
+
+    launched: list[str]
+    stale: list[str]
+    """The assets that were not up to date before the run."""
+    source: "SourceConfig"
+
+
+def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
+    """Return everything that is shown, as plain values; `assets` holds the metadata of each asset by its name.
+
+    What a failed run left of another model than `hyperparameters` has, or of other rows than `data`, is None.
+    """
+    made = [] if finished is None else [*finished.made]
+    failed = finished is not None and not finished.success
+    current = {name for name in assets if name in made or name not in plan.stale}
+    shown = {name: metadata for name, metadata in assets.items() if not failed or _is_of_what_is_shown(assets, name)}
+    evaluation, onnx = shown.get("model_evaluation", {}), shown.get("wine_model_onnx", {})
     return {
         "status": "nothing to do" if finished is None else "succeeded" if finished.success else "failed",
-        "error": "" if finished is None else finished.error,
+        "error": "" if finished is None else wording.in_flags(finished.error),
         "run_id": None if finished is None else finished.run_id,
-        "launched": launched,
+        "launched": plan.launched,
+        "made": made,
+        "failed": [] if finished is None else [*finished.failed],
         "data": {
-            "origin": raw.get("origin"),
-            "rows": raw.get("dagster/row_count"),
-            "classes": raw.get("classes"),
-            "binarized_classes": assets.get("binarized_wine", {}).get("classes"),
+            **_rows(shown.get("raw_wine", {}), requests.origin(plan.source) if "raw_wine" in current else None),
+            "binarized_classes": shown.get("binarized_wine", {}).get("classes"),
         },
-        "hyperparameters": model.get("hyperparameters"),
+        "hyperparameters": shown.get("wine_model", {}).get("hyperparameters"),
         "evaluation": {"metrics": evaluation.get("metrics"), "reference": evaluation.get("reference_metrics")},
         "parity_max_difference": onnx.get("parity_max_difference"),
-        "predictions": assets.get("wine_predictions", {}).get("sample"),
-        "assets": {name: {key: metadata.get(key) for key in _USED} for name, metadata in assets.items()},
+        "predictions": shown.get("wine_predictions", {}).get("sample"),
+        "assets": {
+            name: {key: metadata.get(key) for key in (*_USED, "run_id")} | {"up_to_date": name in current}
+            for name, metadata in assets.items()
+        },
         "model": onnx.get("path"),
         "report": evaluation.get("report"),
         "next": NEXT_COMMAND,
+    }
+
+
+def _is_of_what_is_shown(assets: Assets, name: str) -> bool:
+    """Tell whether an asset was made of the newest of what its line ends with."""
+    return all(
+        above in assets and assets[below]["inputs"].get(above) == assets[above]["data_version"]
+        for below, above in itertools.pairwise(_LINEAGES.get(name, ()))
+    )
+
+
+def _rows(raw: dict[str, Any], wanted: str | None) -> dict[str, Any]:
+    """Return what is known of the rows, which `wanted` holds as well, unless None, wherever they were read."""
+    read = raw.get("origin")
+    origin = read if wanted is None else wanted
+    return {
+        "origin": origin,
+        "same_content_as": None if origin == read else read,
+        "rows": raw.get("dagster/row_count"),
+        "classes": raw.get("classes"),
     }
 
 
@@ -58,15 +110,29 @@ def show(values: dict[str, Any], console: Console) -> None:
 
 def _show_failure(values: dict[str, Any]) -> None:
     error = terminal.console(stderr=True)
-    kept = "The last good data and model stay as they were" if values["model"] else "There is no model yet"
     error.print(values["error"], style="red", soft_wrap=True)
-    error.print(f"{kept}. See the run {values['run_id']} with: {NEXT_COMMAND}.", soft_wrap=True)
+    error.print(f"{_standing(values)} See the run {values['run_id']} with: {NEXT_COMMAND}.", soft_wrap=True)
+
+
+def _standing(values: dict[str, Any]) -> str:
+    """Return what a failed run made, and what it left as it was."""
+    made = values["made"]
+    kept = [name for name in values["assets"] if name not in made]
+    sentences = []
+    if made:
+        sentences.append(f"Made in this run: {', '.join(made)}.")
+    if made and kept:
+        sentences.append(f"As they were: {', '.join(kept)}.")
+    if "wine_model_onnx" not in values["assets"]:
+        sentences.append("There is no model yet.")
+    return " ".join(sentences) or "The last good data and model stay as they were."
 
 
 def _show_data(values: dict[str, Any], console: Console) -> None:
     data = values["data"]
     table = Table.grid(padding=(0, 2))
-    table.add_row("Data", f"{data['origin']}")
+    same = f", with the same content as {data['same_content_as']}" if data["same_content_as"] else ""
+    table.add_row("Data", f"{data['origin']}{same}")
     table.add_row("Rows", f"{data['rows']:,} in classes {_counts(data['classes'])}")
     table.add_row("Binarized", _counts(data["binarized_classes"]))
     table.add_row("Hyperparameters", ", ".join(f"{name}={value}" for name, value in values["hyperparameters"].items()))

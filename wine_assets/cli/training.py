@@ -25,10 +25,12 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
 
     config = requests.training_config(request)
     with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=display.as_json) as console:
-        names = runs.all_assets() if force else runs.stale_assets(dagster, config)
+        stale = runs.stale_assets(dagster, config)
+        names = runs.all_assets() if force else stale
+        plan = summary.Plan(names, stale, config.source)
         job = defs.resolve_job_def("training_job")
         finished = _launched(dagster, job, launch_config(config), names, console) if names else None
-        result = summary.result(runs.latest_metadata(dagster), names, finished)
+        result = summary.result(runs.latest_metadata(dagster), plan, finished)
     if display.as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:

@@ -73,7 +73,7 @@ def started(
 def ran(home: Path, *arguments: str, changes: Mapping[str, str] | None = None) -> Ended:
     """Run the command line as a process of its own, to its end."""
     with started(home, *arguments, changes=changes) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=280)
         return Ended(process.returncode, out, err)
 
 

@@ -186,9 +186,15 @@ def failed(ended: Ended) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--source", "/nowhere/wine.csv"], r"There is no file /nowhere/wine\.csv"),
-        (["--negative-class", "7"], r"`negative_classes` names '7', which no row has\. The classes are '0', '1', '2'"),
-        (["--query", "SELECT 1", "--database", "sqlite:///nowhere/wine.db"], r"There is no SQLite database"),
+        (["--source", "/nowhere/wine.csv"], r"There is no file /nowhere/wine\.csv .* check --source\."),
+        (
+            ["--negative-class", "7"],
+            r"--negative-class names '7', which no row has\. The classes are .* change --negative-class\.",
+        ),
+        (
+            ["--query", "SELECT 1", "--database", "sqlite:///nowhere/wine.db"],
+            r"There is no SQLite database .* check --database\.",
+        ),
     ],
 )
 def test_a_failed_run_says_why_in_a_sentence_and_what_stays(arguments: list[str], reason: str) -> None:
@@ -197,6 +203,21 @@ def test_a_failed_run_says_why_in_a_sentence_and_what_stays(arguments: list[str]
     assert re.match(reason, why)
     assert kept.startswith("The last good data and model stay as they were. See the run ")
     assert "FAILED" in ended.out
+
+
+def test_a_run_that_failed_half_way_speaks_of_one_model_and_of_options(made: Path) -> None:
+    before = recorded(made)
+    ended = called("run", "--json", "--C", "0.5", "--folds", "100")
+    result = json.loads(ended.out)
+    replaced = {name for name, version in recorded(made).items() if version != before[name]}
+    assert set(result["made"]) == replaced == {"wine_model", "wine_model_onnx", "wine_predictions"}
+    assert (ended.status, result["failed"]) == (1, ["model_evaluation"])
+    assert "Set --folds to at most 59" in result["error"]
+    assert (result["hyperparameters"]["C"], result["evaluation"]["metrics"]) == (0.5, None)
+    assert len(result["predictions"]) > 0
+    assert {name for name, asset in result["assets"].items() if asset["run_id"] == result["run_id"]} == replaced
+    again = called("run", "--C", "0.5", "--folds", "100")
+    assert failed(again)[1].startswith("The last good data and model stay as they were.")
 
 
 @pytest.mark.usefixtures("made", "without_retries")
@@ -257,6 +278,7 @@ def test_a_machine_reads_one_object_and_people_the_progress() -> None:
     assert result["launched"] == [*ASSETS]
     assert result["data"] == {
         "origin": "the wine data bundled with scikit-learn",
+        "same_content_as": None,
         "rows": 178,
         "classes": {"0": 59, "1": 71, "2": 48},
         "binarized_classes": {"0": 59, "1": 119},

@@ -94,7 +94,7 @@ def test_a_signal_ends_a_command_with_a_sentence_and_its_status(
     assert ended.status == status
     assert is_sentence(ended.err)
     assert number.name in ended.err
-    assert "stay as they were" in ended.err
+    assert "what was made so far is kept, and all else stays as it was" in ended.err
 
 
 def test_a_signal_that_was_taken_for_a_failure_counts_as_a_signal(

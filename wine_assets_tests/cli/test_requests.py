@@ -64,6 +64,20 @@ def test_a_path_means_the_same_wherever_the_run_is_started_again(
     assert source(source="wine.csv")["path"] == str(tmp_path / "wine.csv")
 
 
+def test_a_path_in_the_users_home_is_found_although_the_shell_left_the_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert source(source="~/wine.csv")["path"] == str(tmp_path / "wine.csv")
+
+
+def test_a_file_whose_name_begins_with_a_tilde_is_taken_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert source(source="~no such user.csv")["path"] == str(tmp_path / "~no such user.csv")
+
+
 @pytest.mark.parametrize("url", ["https://host/wine.csv", "s3://bucket/wine.parquet"])
 def test_a_url_stays_as_it_is(url: str) -> None:
     assert source(source=url)["path"] == url

@@ -1,0 +1,35 @@
+"""Messages about the fields of a run config in the words of the command line: its options."""
+
+import functools
+import re
+
+from wine_assets.cli.options import GROUPS
+
+_FLAGS = {
+    "path": "--source",
+    "query": "--query",
+    "url": "--database",
+    "url_variable": "--database-variable",
+    "class_column": "--class-column",
+    "features": "--feature",
+    "negative_classes": "--negative-class",
+}
+_NAMES = "|".join(_FLAGS)
+_MENTIONS = (
+    re.compile(rf"()`source[.]({_NAMES})`(?: in the run config)?"),
+    re.compile(rf"\b([Cc]heck |[Cc]hange |[Uu]se |[Ww]ith |[Ii]n |[Aa]s )`({_NAMES})`(?: in the run config)?"),
+    re.compile(rf"()`({_NAMES})`(?= names | must leave | must be one | must not hold | otherwise)"),
+)
+"""Where a message means the field: a column of the user's may have the same name, and keeps it."""
+_PHRASES = {"`scaler: standard`": "--scaler standard", "a smaller `C`": "a smaller --C"}
+
+
+def in_flags(message: str) -> str:
+    """Return a message with the options of `wine-assets run` in place of the fields that they set."""
+    message = functools.reduce(lambda text, group: group.in_flags(text), GROUPS, message)
+    message = functools.reduce(lambda text, mention: mention.sub(_in_flag, text), _MENTIONS, message)
+    return functools.reduce(lambda text, phrase: text.replace(*phrase), _PHRASES.items(), message)
+
+
+def _in_flag(mention: re.Match[str]) -> str:
+    return mention[1] + _FLAGS[mention[2]]

@@ -1,0 +1,36 @@
+import pytest
+
+from wine_assets.cli import wording
+
+
+@pytest.mark.parametrize(
+    ("message", "worded"),
+    [
+        ("Set `evaluation.folds` to at most 59", "Set --folds to at most 59"),
+        ("There is no file a.csv: check `path`", "There is no file a.csv: check --source"),
+        ("change `negative_classes` in the run config", "change --negative-class"),
+        ("`negative_classes` must leave rows on both sides", "--negative-class must leave rows on both sides"),
+        ("Name the class column in `class_column`", "Name the class column in --class-column"),
+        ("`features` names `hue`, which", "--feature names `hue`, which"),
+        ("leave the column out with `features`.", "leave the column out with --feature."),
+        ("Use `url_variable`, `url` otherwise.", "Use --database-variable, --database otherwise."),
+        ("one of `source.url` and `source.url_variable`", "one of --database and --database-variable"),
+        ("`query` must be one SELECT statement", "--query must be one SELECT statement"),
+        ("(`scaler: standard`) or (a smaller `C`)", "(--scaler standard) or (a smaller --C)"),
+    ],
+)
+def test_a_message_names_options_where_it_means_fields(message: str, worded: str) -> None:
+    assert wording.in_flags(message) == worded
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "`url` must hold numbers, and 2 rows have none",
+        "--class-column names `path`, which a.csv lacks: its columns are `query`, `features`",
+        "more than one column named `url`",
+        "the column `query` is missing",
+    ],
+)
+def test_a_column_that_is_called_as_a_field_keeps_its_name(message: str) -> None:
+    assert wording.in_flags(message) == message
