@@ -68,7 +68,7 @@ def _asset(definitions: dg.Definitions, spec: dg.AssetSpec) -> dict[str, Any]:
         "kinds": sorted(spec.kinds),
         "owners": [*spec.owners],
         # The versions of libraries come from constraints.txt.
-        "code_version": re.sub(r"-[\d.]+$", "", str(spec.code_version)),
+        "code_version": re.sub(r"-\d[\d.]*", "", str(spec.code_version)),
         "automation": str(spec.automation_condition.get_label()) if spec.automation_condition else None,
         "kubernetes": tags["dagster-k8s/config"]["container_config"]["resources"],
         "ray": tags["dagster-ray/config"],
