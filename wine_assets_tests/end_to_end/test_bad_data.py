@@ -167,7 +167,7 @@ def test_a_bad_file_is_refused_and_everything_stays(kind: str, good: Path, tmp_p
 def test_a_feature_that_is_not_there_is_named(good: Path, tmp_path: Path) -> None:
     path, records = csv(tmp_path, wine().drop(columns="hue")), recorded(good)
     ended = called("run", "--source", str(path), "--feature", "ash", "--feature", "hue", *QUICK)
-    check_refused(ended, r"`features` names `hue`, which .* doesn't have")
+    check_refused(ended, r"--feature names `hue`, which .* doesn't have")
     assert recorded(good) == records
 
 
