@@ -22,7 +22,7 @@ check: $(VENV)/.all
 	$(BIN)/lint-imports --no-cache
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 soak: $(VENV)/.all
 	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)

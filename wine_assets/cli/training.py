@@ -43,6 +43,9 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
 def _launched(dagster: Any, job: Any, config: dict[str, Any], names: list[str], console: Any) -> Any:
     from wine_assets.orchestration import runs
 
+    if "wine_model" in names:
+        import skops.io  # noqa: F401 - early, because it searches all modules loaded so far for each type it trusts
+
     with progress.Lines(console, len(names)) as lines:
         finished = runs.execute(dagster, job, config, names, lambda event: _heard(event, lines))
     interruption.stop_if_asked()

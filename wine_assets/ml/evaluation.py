@@ -75,10 +75,12 @@ def evaluate(frame: Any, hyperparameters: Typed, params: EvaluationParams) -> Ev
     of all out-of-fold predictions together; their deviations are over folds.
     """
     import numpy as np
+    import sklearn
 
     X, y = dataset.features_and_target(frame)
     _require_rows(y, params)
-    folds = [_held_out(X, y, hyperparameters, params, split) for split in _splits(X, y, params)]
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):  # both are checked already
+        folds = [_held_out(X, y, hyperparameters, params, split) for split in _splits(X, y, params)]
     labels = np.concatenate([fold.y for fold in folds])
     probability = np.concatenate([fold.probability for fold in folds])
     each = [scores(fold.y, fold.probability) for fold in folds]

@@ -113,13 +113,14 @@ def store(value: Any, path: Path, format_name: str) -> dict[str, Any]:
     }
 
 
-def is_whole(metadata: Mapping[str, dg.MetadataValue[Any]]) -> bool:
-    """Tell whether every file that a materialization names is there, and the stored one as it was written."""
-    files = {name: Path(value.value) for name, value in metadata.items() if isinstance(value, dg.PathMetadataValue)}
-    if not all(path.is_file() for path in files.values()):
-        return False
+def is_whole(path: Path, metadata: Mapping[str, dg.MetadataValue[Any]]) -> bool:
+    """Tell whether an asset's file is as it was written, and the report there that its materialization names."""
+    others = [Path(value.value) for value in metadata.values() if isinstance(value, dg.PathMetadataValue)]
+    reports = [settings.home().reports / other.name for other in others if other.name != path.name]
     recorded = metadata.get("sha256")
-    return recorded is not None and recorded.value == sha256_of_file(files["path"])
+    if recorded is None or not all(file.is_file() for file in (path, *reports)):
+        return False
+    return bool(recorded.value == sha256_of_file(path))
 
 
 @dg.input_manager(description="Hands a step the file that it consumes, to be read within the step's limits.")

@@ -57,12 +57,12 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
     return Made(
         result.summary(),
         metadata={
-            **result.evaluation.metrics,
-            "metrics": result.evaluation.metrics,
-            "reference_metrics": result.reference.metrics,
             "figures": described.table(*result.figures()),
             "picture": described.picture(result.picture, "Evaluation on held-out rows"),
             "report": dg.MetadataValue.path(str(io.write_report(result.page))),
+            **result.evaluation.metrics,
+            "metrics": result.evaluation.metrics,
+            "reference_metrics": result.reference.metrics,
         },
     )
 

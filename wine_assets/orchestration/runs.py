@@ -143,7 +143,8 @@ def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
     record = versions.latest(instance, dg.AssetKey(step.name))
     if record is None or record.asset_materialization is None or versions.recorded(record) != expected:
         return False
-    return io.is_whole(record.asset_materialization.metadata)
+    path = io.artifact_path(step.name, expected, step.format_name)
+    return io.is_whole(path, record.asset_materialization.metadata)
 
 
 def _sentence(event: dg.DagsterEvent) -> str:

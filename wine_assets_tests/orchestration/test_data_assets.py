@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,15 +134,21 @@ def test_impossible_values_and_repeated_rows_warn_and_let_the_work_go_on(
         assert sentence in str(evaluations[name].description)
 
 
-def test_a_source_that_cannot_be_read_fails_the_check_readable_after_a_retry(
-    untouched: Pipeline, at_once: dg.Definitions, file: Path
-) -> None:
-    untouched.definitions = at_once
+def test_a_source_that_cannot_be_read_fails_the_check_readable_at_once(untouched: Pipeline, file: Path) -> None:
     result = untouched.read(file)
     evaluation = checks(result)["readable"]
     assert not evaluation.passed
     assert str(file) in str(evaluation.description)
     assert str(file) in failures(result)[0]
+    assert [event.event_type_value for event in result.all_events].count("STEP_RESTARTED") == 0
+
+
+def test_a_source_that_cannot_be_reached_is_tried_again(untouched: Pipeline, at_once: dg.Definitions) -> None:
+    untouched.definitions = at_once
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    result = untouched.launch("data_job", {"source": {"file": {"path": f"http://127.0.0.1:{port}/wine.csv"}}})
+    assert not result.success
     assert [event.event_type_value for event in result.all_events].count("STEP_RESTARTED") == 1
 
 

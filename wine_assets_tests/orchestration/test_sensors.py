@@ -43,26 +43,36 @@ def folder(home: settings.Home, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Ticks:
     """What the daemon does with a sensor, without the runs: it keeps the cursor, and drops a run key that it knows."""
 
-    def __init__(self, definitions: dg.Definitions) -> None:
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
         self.cursor: str | None = None
         self.keys: list[str] = []
         self._definitions = definitions
 
     def evaluate(self, *, commit: bool = True) -> list[str]:
-        """Evaluate once, and return the names of the files that new runs were made for."""
-        context = dg.build_sensor_context(cursor=self.cursor, definitions=self._definitions)
+        """Evaluate until nothing is asked for, or once without a commit; return the files that got new runs."""
+        result = self.evaluated()
+        asked = result.run_requests or []
+        new = [request for request in asked if request.run_key not in self.keys]
+        self.keys.extend(str(request.run_key) for request in new)
+        names = [request.tags["wine_assets/file"] for request in new]
+        if not commit:
+            return names
+        self.cursor = result.cursor
+        return names + (self.evaluate() if asked else [])
+
+    def evaluated(self) -> dg.SensorResult:
+        """Evaluate once, and return what the daemon gets."""
+        context = dg.build_sensor_context(instance=self._instance, cursor=self.cursor, definitions=self._definitions)
         result = sensors.incoming_sensor(context)
         assert isinstance(result, dg.SensorResult)
-        new = [request for request in result.run_requests or [] if request.run_key not in self.keys]
-        self.keys.extend(str(request.run_key) for request in new)
-        if commit:
-            self.cursor = result.cursor
-        return [request.tags["wine_assets/file"] for request in new]
+        return result
 
 
 @pytest.fixture
-def ticks(folder: Path, definitions: dg.Definitions) -> Ticks:
-    return Ticks(definitions)
+def ticks(folder: Path, definitions: dg.Definitions) -> Iterator[Ticks]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Ticks(definitions, instance)
 
 
 def _write(path: Path, content: str) -> None:
@@ -74,9 +84,7 @@ def _write(path: Path, content: str) -> None:
 
 def test_a_new_file_starts_one_run_that_reads_it(folder: Path, ticks: Ticks, definitions: dg.Definitions) -> None:
     _write(folder / "wine.csv", "a")
-    result = sensors.incoming_sensor(dg.build_sensor_context(definitions=definitions))
-    assert isinstance(result, dg.SensorResult)
-    (request,) = result.run_requests or []
+    (request,) = ticks.evaluated().run_requests or []
     resolved = dg.validate_run_config(definitions.resolve_job_def("data_job"), request.run_config)
     source = resolved["ops"]["raw_wine"]["config"]["source"]
     assert source["file"]["path"] == str(folder / "wine.csv")
@@ -144,6 +152,23 @@ def test_two_files_with_the_same_content_are_two_files(folder: Path, ticks: Tick
     _write(folder / "b.csv", "a")
     _write(folder / "a.csv", "a")
     assert ticks.evaluate() == ["b.csv", "a.csv"], "the older first"
+
+
+def test_files_that_come_together_are_asked_for_one_at_a_time(folder: Path, ticks: Ticks) -> None:
+    for name in ("a.csv", "b.csv", "c.csv"):
+        _write(folder / name, name)
+    assert len(ticks.evaluated().run_requests or []) == 1
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_a_file_waits_while_another_is_read(
+    folder: Path, definitions: dg.Definitions, status: dg.DagsterRunStatus
+) -> None:
+    _write(folder / "wine.csv", "a")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.create_run_for_job(definitions.resolve_job_def("data_job"), status=status)
+        skipped = sensors.incoming_sensor(dg.build_sensor_context(instance=instance, definitions=definitions))
+    assert isinstance(skipped, dg.SkipReason)
 
 
 def test_a_thousand_evaluations_start_one_run_for_each_content(folder: Path, ticks: Ticks) -> None:

@@ -59,7 +59,7 @@ def _tags(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, str]:
 def _with_step(changed: str, **fields: Any) -> dg.Definitions:
     steps = [dataclasses.replace(step, **fields) if step.name == changed else step for step in jobs.STEPS]
     assets = [step.asset(step.request) for step in steps]
-    return dg.Definitions(assets=assets, jobs=[jobs.training_job], resources=resources.io_managers())
+    return dg.Definitions(assets=assets, jobs=[jobs.training_job], resources=resources.storage())
 
 
 def test_nothing_is_stale_after_a_run_by_dagsters_count_and_by_ours(untouched: Pipeline) -> None:
