@@ -234,14 +234,15 @@ def test_without_proc_a_memory_error_is_nobody_s_limit(monkeypatch: pytest.Monke
 
 
 def test_without_proc_the_request_is_checked_at_the_end(run_program: RunProgram) -> None:
-    """By the most memory that the process ever had, which is why this process is a new one."""
+    """By the most memory that the process ever had: a new process, which Linux starts with its parent's figure."""
     ended = run_program("""
+    import resource
     from pathlib import Path
     from wine_assets.execution import usage
     usage._STATUS = usage._CLEAR_REFS = Path("/nowhere/file")
     try:
         with enforced(ComputeRequest(memory="10Mi"), "step"):
-            bytearray(300 << 20)
+            bytearray(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (100 << 20))
     except MemoryLimitError as error:
         print(error)
     """)
