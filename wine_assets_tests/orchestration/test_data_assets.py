@@ -152,6 +152,16 @@ def test_a_source_that_cannot_be_reached_is_tried_again(untouched: Pipeline, at_
     assert [event.event_type_value for event in result.all_events].count("STEP_RESTARTED") == 1
 
 
+def test_a_limit_that_stops_the_reading_says_nothing_of_the_source(
+    untouched: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINE_ASSETS_COMPUTE", '{"raw_wine": {"timeout": "0.0001s", "retries": 0}}')
+    untouched.definitions = build_definitions()
+    result = untouched.read()
+    assert "raw_wine was stopped after 0.0001 s" in failures(result)[0]
+    assert checks(result) == {}
+
+
 def test_bad_rows_are_not_read_again_because_they_would_be_as_bad(
     untouched: Pipeline, at_once: dg.Definitions, wine: pd.DataFrame, file: Path
 ) -> None:

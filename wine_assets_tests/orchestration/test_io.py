@@ -185,6 +185,18 @@ def test_a_damaged_report_is_named_as_well(untouched: Pipeline) -> None:
         io._read(file, "report", "model_evaluation")
 
 
+def test_an_asset_can_be_loaded_outside_of_any_run(untouched: Pipeline) -> None:
+    """As in a notebook: the newest version there is."""
+    repository = untouched.definitions.get_repository_def()
+    model = repository.load_asset_value(dg.AssetKey("wine_model"), instance=untouched.instance)
+    assert type(model).__name__ == "Pipeline"
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=f"There is no {tmp_path}/gone.json. Materialize model_evaluation again"):
+        io._read(tmp_path / "gone.json", "report", "model_evaluation")
+
+
 def test_a_report_is_read_as_it_was_written(untouched: Pipeline) -> None:
     assert io._read(untouched.file("model_evaluation"), "report", "")["metrics"]["accuracy"] > 0.9
 

@@ -16,6 +16,7 @@ from wine_assets.orchestration.configs import (
     PredictionsConfig,
     TrainingConfig,
 )
+from wine_assets.settings import HOME_VARIABLE, Home
 from wine_assets_tests.orchestration.pipeline import ASSETS, MODEL_ASSETS, QUICK, Pipeline
 
 QUICK_EVALUATION = EvaluationConfig(**QUICK["evaluation"])
@@ -135,9 +136,30 @@ def test_other_code_makes_its_asset_stale(untouched: Pipeline, monkeypatch: pyte
     assert runs.stale_assets(untouched.instance, _config()) == [*MODEL_ASSETS]
 
 
-def test_a_file_that_was_deleted_makes_its_asset_stale(trained: Pipeline) -> None:
-    trained.file("wine_model").unlink()
-    assert runs.stale_assets(trained.instance, _config()) == ["wine_model"]
+def test_a_file_that_was_deleted_or_damaged_makes_its_asset_stale(untouched: Pipeline) -> None:
+    file = untouched.file("wine_model")
+    whole = file.read_bytes()
+    for content in (whole[:-1], b"", None):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        assert runs.stale_assets(untouched.instance, _config()) == ["wine_model"]
+        file.write_bytes(whole)
+    assert runs.stale_assets(untouched.instance, _config()) == []
+
+
+def test_a_report_that_was_deleted_makes_the_evaluation_stale(trained: Pipeline) -> None:
+    Path(str(trained.metadata("model_evaluation")["report"].value)).unlink()
+    assert runs.stale_assets(trained.instance, _config()) == ["model_evaluation"]
+
+
+def test_a_home_that_was_moved_is_as_fresh_as_before(
+    trained: Pipeline, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = home.path.rename(home.path.with_name("moved"))
+    assert runs.stale_assets(trained.instance, _config()) == [*ASSETS]
+    monkeypatch.setenv(HOME_VARIABLE, str(moved))
+    assert runs.stale_assets(trained.instance, _config()) == []
 
 
 def test_a_run_reads_one_version_of_an_input_while_another_run_makes_a_new_one(pipeline: Pipeline) -> None:
