@@ -19,6 +19,9 @@ class Display:
 
 def run(request: requests.Request, display: Display, *, force: bool) -> bool:
     """Materialize what is stale, or all by `force`, and print the result; return whether nothing failed."""
+    if force:
+        import skops.io  # noqa: F401 - before Dagster, because it searches all modules loaded so far, again and again
+
     from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs
     from wine_assets.orchestration.configs import launch_config
@@ -42,9 +45,6 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
 
 def _launched(dagster: Any, job: Any, config: dict[str, Any], names: list[str], console: Any) -> Any:
     from wine_assets.orchestration import runs
-
-    if "wine_model" in names:
-        import skops.io  # noqa: F401 - early, because it searches all modules loaded so far for each type it trusts
 
     with progress.Lines(console, len(names)) as lines:
         finished = runs.execute(dagster, job, config, names, lambda event: _heard(event, lines))
