@@ -17,7 +17,7 @@ FIRST_ROWS = 5
 MIN_ROWS_PER_CLASS = 2
 
 REMEDIES = {
-    "columns": "Rename or remove columns at the source, or name the ones to use in `features`.",
+    "columns": "Add, rename or remove columns at the source, or name the ones to use in `features`.",
     "types": "Correct these values at the source, or leave the column out with `features`.",
     "finite": "Fill these values or remove these rows at the source, or leave the column out with `features`.",
     "classes": "Every class needs two rows or more, and every row a class: correct the class column or the query.",

@@ -57,7 +57,10 @@ def _unnamed_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
 
 
 def _named_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame | None":
-    """Return the wine data when there are its features, one more column, which is the class, and perhaps an index."""
+    """Return the wine data when there are its features, one more column, which is the class, and perhaps an index.
+
+    Some features may be missing, which check `columns` then names; with other columns it is a table of its own.
+    """
     columns = wine_layout.named_columns(list(frame.columns))
     rest = [column for column in frame.columns if column not in columns.values()]
     if len(rest) == _CLASS_AND_INDEX:

@@ -73,6 +73,7 @@ _ALIASES = {
     "0d280_0d315_of_diluted_wines": "od280/od315_of_diluted_wines",
 }
 _ENOUGH_ALIKE = 10
+"""Of 13 features, how many make a table the wine data, or a copy of it that lacks some."""
 
 
 def feature_of(name: str) -> str | None:
@@ -81,10 +82,10 @@ def feature_of(name: str) -> str | None:
 
 
 def named_columns(names: list[str]) -> dict[str, str]:
-    """Map each of the 13 features to the column that holds it; empty unless all are there, once each."""
+    """Map the wine features, in order, to the columns that hold them; empty unless nearly all are there, once each."""
     found = {feature: name for name in names if (feature := feature_of(name))}
-    complete = len(found) == len(FEATURES) == sum(feature_of(name) is not None for name in names)
-    return {feature: found[feature] for feature in FEATURES} if complete else {}
+    once = len(found) == sum(feature_of(name) is not None for name in names)
+    return {feature: found[feature] for feature in FEATURES if feature in found} if once and len(found) >= _ENOUGH_ALIKE else {}
 
 
 def class_position(frame: "pd.DataFrame") -> int | None:

@@ -79,6 +79,10 @@ BAD: dict[str, tuple[Writer, str]] = {
         lambda folder: csv(folder, wine().query("target == 0").rename(columns={"hue": "tone"})),
         r"Check `classes` failed: `target` has one class only, '0'",
     ),
+    "a column missing": (
+        lambda folder: csv(folder, wine().drop(columns="hue")),
+        r"Check `columns` failed: the column `hue` is missing[.] .* name the ones to use in --feature",
+    ),
     "no class column": (
         lambda folder: csv(folder, wine().drop(columns="target")),
         r"no class column was found among `alcohol`",

@@ -221,6 +221,23 @@ def test_wine_data_with_a_column_of_its_own_is_any_table(bundled: pd.DataFrame, 
     assert set(table.frame["target"]) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("absent", [["hue"], ["ash", "hue", "proline"]])
+def test_wine_data_that_lack_features_are_left_to_validation(
+    bundled: pd.DataFrame, tmp_path: Path, absent: list[str]
+) -> None:
+    one_to_three(bundled).drop(columns=absent).to_csv(tmp_path / "a.csv")
+    table = read(tmp_path / "a.csv")
+    assert table.layout == "wine"
+    pd.testing.assert_frame_equal(table.frame, bundled.drop(columns=absent))
+
+
+def test_a_table_with_some_columns_of_the_wine_data_is_a_table_of_its_own(
+    bundled: pd.DataFrame, tmp_path: Path
+) -> None:
+    bundled.drop(columns=list(bundled.columns[:4])).to_csv(tmp_path / "a.csv", index=False)
+    assert read(tmp_path / "a.csv").layout == "table"
+
+
 def test_any_table_with_a_class_column_is_read_as_it_is(tmp_path: Path) -> None:
     SMALL[["class", "sugar", "age"]].to_csv(tmp_path / "a.csv", index=False)
     table = read(tmp_path / "a.csv")
