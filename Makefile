@@ -46,5 +46,5 @@ $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.all: $(VENV)/.pipeline
 	@echo "Installing every extra and the tools of the tests from constraints.txt"
-	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,postgres,kubernetes,ray]' --group dev
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,telemetry,postgres,kubernetes,ray]' --group dev
 	@touch $@
