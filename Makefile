@@ -1,6 +1,7 @@
-# run: the pipeline, end to end     dev: the Dagster UI       check: static checks   test: check, and the whole suite
+# run: the pipeline, end to end     dev: the Dagster UI       serve: the inference server
+# check: static checks              test: check, and the whole suite
 # bench: figures against peers      soak: the long tests      clean: forget the environment and all that was written
-.PHONY: run dev check test soak bench clean
+.PHONY: run dev serve check test soak bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -14,6 +15,9 @@ run: $(VENV)/.pipeline
 
 dev: $(VENV)/.pipeline
 	DAGSTER_HOME="$$($(BIN)/wine-assets home)" $(BIN)/dagster dev
+
+serve: $(VENV)/.pipeline
+	@$(BIN)/wine-assets serve $(ARGS)
 
 check: $(VENV)/.all
 	$(BIN)/ruff check
@@ -41,7 +45,7 @@ $(BIN)/python:
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pipeline from constraints.txt"
-	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline]'
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.pipeline

@@ -71,6 +71,18 @@ class ArtifactError(WineAssetsError):
     """A stored file is missing, damaged or not what it should be."""
 
 
+class InputError(WineAssetsError):
+    """The rows that a caller gave can't be predicted."""
+
+
+class RepositoryError(WineAssetsError):
+    """A version or a name is not in the model repository, or can't be."""
+
+
+class ConflictError(RepositoryError):
+    """Somebody else changed the model repository in between."""
+
+
 class ExportError(WineAssetsError):
     """An estimator can't be exported to ONNX."""
 

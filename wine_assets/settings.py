@@ -37,6 +37,11 @@ class Home:
         return self.path / "reports"
 
     @property
+    def models(self) -> Path:
+        """The repositories of released models, a folder a model."""
+        return self.path / "models"
+
+    @property
     def incoming(self) -> Path:
         """The default folder that the sensor watches for data files."""
         return self.path / "incoming"

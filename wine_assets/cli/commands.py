@@ -1,41 +1,17 @@
-"""The commands: wine-assets run, wine-assets home, wine-assets schema."""
+"""The commands of the pipeline: wine-assets run, wine-assets home, wine-assets schema."""
 
-import functools
 import json
 import sys
-import traceback
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from wine_assets.cli import wording
 from wine_assets.cli.options import EVALUATION, GROUPS, HYPERPARAMETERS, PREDICTIONS, with_options
-from wine_assets.errors import (
-    ComputeRequestError,
-    ConfigurationError,
-    SettingsError,
-    WineAssetsError,
-    as_sentence,
-)
+from wine_assets.cli.sentences import FAILED, sentences
 from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
 
-FAILED, BAD_USAGE = 1, 2
-
 DATA_PANEL = "Data"
-_REASON_LENGTH = 300
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Wine measurements to a verified ONNX classifier, as Dagster assets.",
-)
-
-
-@app.callback()
-def _commands() -> None:
-    """Make every command one of a program's, however many there are."""
 
 
 def _option(text: str, default: str = "") -> Any:
@@ -51,41 +27,9 @@ def _not_empty(value: str | list[str] | None) -> str | list[str] | None:
     return value
 
 
-def _sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn an error into a sentence and an exit status, after its traceback where `debug` is given."""
-
-    @functools.wraps(command)
-    def call(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-        except (typer.Exit, BrokenPipeError):
-            raise
-        except Exception as error:  # noqa: BLE001 - the last one to hear of it tells the user
-            if options.get("debug"):
-                traceback.print_exc()
-            sys.stderr.write(f"{_sentence(error)}\n")
-            raise typer.Exit(_status(error)) from None
-
-    return call
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, WineAssetsError):
-        return as_sentence(wording.in_flags(str(error)))
-    reason = " ".join(str(error).split())[:_REASON_LENGTH]
-    return (
-        f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)} Add --debug to see where."
-    )
-
-
-def _status(error: Exception) -> int:
-    usage = isinstance(error, ConfigurationError | SettingsError | ComputeRequestError)
-    return BAD_USAGE if usage else FAILED
-
-
-@app.command()
 @with_options(GROUPS)
-@_sentences
+@sentences
+@wording.spoken_in_flags
 def run(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,
     source: Annotated[
@@ -127,8 +71,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
         raise typer.Exit(FAILED)
 
 
-@app.command()
-@_sentences
+@sentences
 def home() -> None:
     """Make the project's Dagster home where there is none, and print where it is."""
     from wine_assets import settings
@@ -139,7 +82,6 @@ def home() -> None:
     sys.stdout.write(f"{place.dagster}\n")
 
 
-@app.command()
 def schema() -> None:
     """Print the JSON Schema of the hyperparameters."""
     sys.stdout.write(json.dumps(LogisticRegressionHyperparameters.model_json_schema(), indent=2) + "\n")

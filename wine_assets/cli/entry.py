@@ -1,5 +1,6 @@
 """The entry point of `wine-assets`: one sentence and an exit status for everything that ends it early."""
 
+import atexit
 import gc
 import importlib.util
 import os
@@ -13,14 +14,18 @@ BAD_USAGE = 2
 
 def main() -> None:
     """Run the command line, or name the extra to install, and exit with a status."""
-    if importlib.util.find_spec("typer") is None or importlib.util.find_spec("dagster") is None:
-        sys.stderr.write(f"{MissingExtraError('pipeline', 'The command line')}\n")
+    if importlib.util.find_spec("typer") is None:
+        sys.stderr.write(f"{MissingExtraError(_extra(), 'The command line')}\n")
         sys.exit(BAD_USAGE)
     _tune_for_one_command()
     with interruption.watched():
         status = _stoppable()
-    gc.freeze()  # what is left needs no last search for garbage, which takes a fifth of a run's time
     sys.exit(status)
+
+
+def _extra() -> str:
+    """Return the extra that brings the command which the arguments name."""
+    return "serve" if sys.argv[1:2] in (["serve"], ["models"]) else "pipeline"
 
 
 def _tune_for_one_command() -> None:
@@ -28,7 +33,9 @@ def _tune_for_one_command() -> None:
 
     Importing makes a million objects and hardly any garbage, so that collecting it costs a sixth of a run's time; and
     threads of linear algebra that spin while they wait cost more than they bring (a step may ask for more of them).
+    What is left at the end needs no last search for garbage either, which would take a fifth of a run's time.
     """
+    atexit.register(gc.freeze)
     gc.set_threshold(100_000, 50, 1_000)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -52,10 +59,10 @@ def _stoppable() -> int:
 
 def _command() -> int:
     """Run the command that the arguments name; typer's complaints about them become one sentence."""
-    from wine_assets.cli.commands import app
+    from wine_assets.cli.app import program
 
     try:
-        status: int | None = app(prog_name="wine-assets", standalone_mode=False)
+        status: int | None = program()(prog_name="wine-assets", standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's, wherever this version of it has them
             raise

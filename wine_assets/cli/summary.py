@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wine_assets.orchestration.configs import SourceConfig
 
 NEXT_COMMAND = "make dev"
+SERVE_COMMAND = "make serve"
 NOTHING_TO_DO = "Nothing to do: every asset is up to date with its source, its config and the code."
 _USED = ("wall_seconds", "cpu_seconds", "peak_memory_mib", "requested_memory", "requested_cpu")
 _LINEAGES = {
@@ -22,6 +23,7 @@ _LINEAGES = {
     "model_evaluation": ("model_evaluation", "wine_model"),
     "wine_model_onnx": ("wine_model_onnx", "wine_model"),
     "wine_predictions": ("wine_predictions", "wine_model_onnx", "wine_model"),
+    "released_model": ("released_model", "wine_model_onnx", "wine_model"),
 }
 """What is shown of an asset belongs to the data, or to the model, at the end of its line."""
 Assets = dict[str, dict[str, Any]]
@@ -47,6 +49,7 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
     current = {name for name in assets if name in made or name not in plan.stale}
     shown = {name: metadata for name, metadata in assets.items() if not failed or _is_of_what_is_shown(assets, name)}
     evaluation, onnx = shown.get("model_evaluation", {}), shown.get("wine_model_onnx", {})
+    released = shown.get("released_model", {})
     return {
         "status": "nothing to do" if finished is None else "succeeded" if finished.success else "failed",
         "error": "" if finished is None else wording.in_flags(finished.error),
@@ -67,6 +70,7 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
             for name, metadata in assets.items()
         },
         "model": onnx.get("path"),
+        "released": {"repository": released.get("repository"), "version": released.get("version")},
         "report": evaluation.get("report"),
         "next": NEXT_COMMAND,
     }
@@ -164,9 +168,10 @@ def _show_assets(assets: dict[str, dict[str, Any]], console: Console) -> None:
 
 
 def _show_places(values: dict[str, Any], console: Console) -> None:
-    for name in ("model", "report"):
-        console.print(f"{name.capitalize():<7} {values[name]}", soft_wrap=True)
-    console.print(f"Next    {NEXT_COMMAND}")
+    released = values["released"]
+    console.print(f"Model   {released['repository']}, version {released['version']}", soft_wrap=True)
+    console.print(f"Report  {values['report']}", soft_wrap=True)
+    console.print(f"Next    {NEXT_COMMAND} (look at it), {SERVE_COMMAND} (predict with it)")
 
 
 def _print_table(console: Console, title: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -2,8 +2,11 @@
 
 import functools
 import re
+from collections.abc import Callable
+from typing import Any
 
 from wine_assets.cli.options import GROUPS
+from wine_assets.errors import WineAssetsError
 
 _FLAGS = {
     "path": "--source",
@@ -22,6 +25,20 @@ _MENTIONS = (
 )
 """Where a message means the field: a column of the user's may have the same name, and keeps it."""
 _PHRASES = {"`scaler: standard`": "--scaler standard", "a smaller `C`": "a smaller --C"}
+
+
+def spoken_in_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Have the errors of a command say options where they mean fields."""
+
+    @functools.wraps(command)
+    def call(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except WineAssetsError as error:
+            error.args = (in_flags(str(error)),)
+            raise
+
+    return call
 
 
 def in_flags(message: str) -> str:

@@ -10,7 +10,7 @@ from wine_assets.ml import dataset
 from wine_assets.ml.families.registry import family_of
 from wine_assets.ml.typed import Typed
 
-VERSION = "1"
+VERSION = "2"
 METRICS = ("accuracy", "log_loss", "roc_auc", "brier_score")
 CALIBRATION_BINS = 10
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import ParityError
-from wine_assets.inference.predictor import Predictor
 from wine_assets.ml.families.base import TrainingData
+
+if TYPE_CHECKING:
+    from wine_assets.inference import Predictor
 
 TOLERANCE = 1e-5
 """The largest difference of a probability that is accepted, and the margin beyond which labels have to be equal."""
@@ -33,6 +35,11 @@ class Parity:
     """Rows whose probabilities had other bits alone than in a batch."""
     batch_invariant: bool
     """Whether the family promises that there are none of the last."""
+
+    @property
+    def compared_rows(self) -> int:
+        """How many rows were compared in all."""
+        return self.rows + self.random_rows + self.boundary_rows
 
     @property
     def passed(self) -> bool:
@@ -66,6 +73,8 @@ def measure(content: bytes, estimator: Any, X: Any, data: TrainingData, *, batch
     the features' ranges; boundary rows are found by bisection between rows that the estimator labels differently.
     """
     import numpy as np
+
+    from wine_assets.inference import Predictor
 
     predictor = Predictor(content)
     random = _random_rows(data)
@@ -118,7 +127,7 @@ def _blocks(values: Any) -> Iterator[Any]:
         yield values[start : start + _BLOCK_ROWS].astype(np.float32)
 
 
-def _compare(predictor: Predictor, estimator: Any, rows: Any) -> tuple[float, int]:
+def _compare(predictor: "Predictor", estimator: Any, rows: Any) -> tuple[float, int]:
     import numpy as np
 
     expected = _probability(estimator, rows)
@@ -128,7 +137,7 @@ def _compare(predictor: Predictor, estimator: Any, rows: Any) -> tuple[float, in
     return float(np.max(difference)), int(flips.sum())
 
 
-def _batch_differences(predictor: Predictor, rows: Any) -> int:
+def _batch_differences(predictor: "Predictor", rows: Any) -> int:
     import numpy as np
 
     together = predictor.predict_proba(rows)

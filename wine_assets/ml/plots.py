@@ -26,7 +26,7 @@ def evaluation_picture(evaluation: Evaluation) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name that the font can't write is a row of boxes
-        canvas.print_png(buffer, metadata={"Software": None})
+        canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

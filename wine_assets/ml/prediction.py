@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from wine_assets.errors import DataError
-from wine_assets.inference.predictor import Predictor
 from wine_assets.ml import dataset
 from wine_assets.ml.typed import Typed
 
@@ -29,6 +28,8 @@ def predict_sample(content: bytes, frame: Any, rows: int, random_state: int) -> 
     Raise DataError when the frame lacks a feature of the model.
     """
     import pandas as pd
+
+    from wine_assets.inference import Predictor
 
     predictor = Predictor(content)
     _require_features(predictor.features, frame)

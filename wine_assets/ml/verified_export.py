@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from wine_assets.inference.predictor import Predictor
 from wine_assets.ml import dataset, parity, training
 from wine_assets.ml.families.registry import family_that_made
 
@@ -24,6 +23,8 @@ def export(frame: Any, estimator: Any) -> VerifiedExport:
 
     Raise ExportError when no family made the estimator.
     """
+    from wine_assets.inference import Predictor
+
     family = family_that_made(estimator)
     data = training.training_data(frame)
     content = family.export(estimator, family.hyperparameters_of(estimator), data)

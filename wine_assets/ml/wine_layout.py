@@ -85,7 +85,11 @@ def named_columns(names: list[str]) -> dict[str, str]:
     """Map the wine features, in order, to the columns that hold them; empty unless nearly all are there, once each."""
     found = {feature: name for name in names if (feature := feature_of(name))}
     once = len(found) == sum(feature_of(name) is not None for name in names)
-    return {feature: found[feature] for feature in FEATURES if feature in found} if once and len(found) >= _ENOUGH_ALIKE else {}
+    return (
+        {feature: found[feature] for feature in FEATURES if feature in found}
+        if once and len(found) >= _ENOUGH_ALIKE
+        else {}
+    )
 
 
 def class_position(frame: "pd.DataFrame") -> int | None:

@@ -59,7 +59,7 @@ def _read_estimator(path: Path) -> Any:
 
 
 def _read_model(path: Path) -> bytes:
-    from wine_assets.inference.predictor import Predictor
+    from wine_assets.inference import Predictor
 
     content = path.read_bytes()
     try:
@@ -114,13 +114,22 @@ def store(value: Any, path: Path, format_name: str) -> dict[str, Any]:
 
 
 def is_whole(path: Path, metadata: Mapping[str, dg.MetadataValue[Any]]) -> bool:
-    """Tell whether an asset's file is as it was written, and the report there that its materialization names."""
-    others = [Path(value.value) for value in metadata.values() if isinstance(value, dg.PathMetadataValue)]
-    reports = [settings.home().reports / other.name for other in others if other.name != path.name]
+    """Tell whether an asset's file is as it was written, and all else there that its materialization names."""
+    named = [Path(value.value) for value in metadata.values() if isinstance(value, dg.PathMetadataValue)]
     recorded = metadata.get("sha256")
-    if recorded is None or not all(file.is_file() for file in (path, *reports)):
+    if recorded is None or not path.is_file() or not all(_in_this_home(other).exists() for other in named):
         return False
     return bool(recorded.value == sha256_of_file(path))
+
+
+def _in_this_home(recorded: Path) -> Path:
+    """Return where a recorded path is now, in a home that may have been moved since."""
+    home = settings.home()
+    for folder in (home.data, home.reports, home.models):
+        if folder.name in recorded.parts:
+            last = len(recorded.parts) - recorded.parts[::-1].index(folder.name)
+            return folder.joinpath(*recorded.parts[last:])
+    return recorded
 
 
 @dg.input_manager(description="Hands a step the file that it consumes, to be read within the step's limits.")
@@ -136,6 +145,14 @@ def write_report(page: str) -> Path:
     atomic_write(path, content)
     _prune(path.parent, path.suffix, KEPT_REPORTS, {path.stem})
     return path
+
+
+def read_report(name: str) -> bytes | None:
+    """Return the page that `write_report` wrote under this name, None where it is gone."""
+    try:
+        return (settings.home().reports / name).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

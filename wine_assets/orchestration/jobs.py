@@ -16,9 +16,10 @@ from wine_assets.orchestration.configs import (
 )
 from wine_assets.orchestration.data_assets import binarized_wine, raw_wine
 from wine_assets.orchestration.model_assets import model_evaluation, wine_model, wine_model_onnx, wine_predictions
+from wine_assets.orchestration.release_assets import released_model
 
 DATA_STEPS = (raw_wine, binarized_wine)
-STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, wine_predictions)
+STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, wine_predictions, released_model)
 """Every asset, each after those that it reads."""
 
 
@@ -36,7 +37,7 @@ training_job = dg.define_asset_job(
     "training_job",
     selection=[step.name for step in STEPS],
     config=_training_mapping,
-    description="From rows to a verified ONNX model. A bad config is refused at launch, before any asset runs.",
+    description="From rows to a released ONNX model. A bad config is refused at launch, before any asset runs.",
 )
 
 data_job = dg.define_asset_job(

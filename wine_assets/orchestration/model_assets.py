@@ -54,12 +54,13 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
     from wine_assets.ml import review
 
     result = review.review(binarized_wine, wine_model, config)
+    page = io.write_report(result.page)
     return Made(
-        result.summary(),
+        {**result.summary(), "report": page.name},
         metadata={
             "figures": described.table(*result.figures()),
             "picture": described.picture(result.picture, "Evaluation on held-out rows"),
-            "report": dg.MetadataValue.path(str(io.write_report(result.page))),
+            "report": dg.MetadataValue.path(str(page)),
             **result.evaluation.metrics,
             "metrics": result.evaluation.metrics,
             "reference_metrics": result.reference.metrics,

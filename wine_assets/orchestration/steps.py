@@ -22,6 +22,8 @@ Estimator = Any
 
 OWNERS = ["team:wine"]
 READABLE = "readable"
+_OWN_ARGUMENTS = ("config", "run_id")
+"""What a function is given beside the assets that it reads: their config, and the run that makes it."""
 _MEBIBYTE = 2**20
 _RETRY_DELAY_S = 5
 _WORTH_A_RETRY = (UnreachableSourceError, TimeLimitError)
@@ -66,7 +68,7 @@ class Step:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the assets that it reads, in order."""
-        return tuple(name for name in inspect.signature(self.compute).parameters if name != "config")
+        return tuple(name for name in inspect.signature(self.compute).parameters if name not in _OWN_ARGUMENTS)
 
     def version(self, made_of: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         """Return the data version that the asset has, or will have, when it is made of these."""
@@ -103,7 +105,7 @@ def step(  # noqa: PLR0913 - a declaration names what it declares
     checks: Sequence[CheckSpec] = (),
     condition: dg.AutomationCondition[Any] | None = None,
 ) -> Callable[[Callable[..., Made]], Step]:
-    """Declare the asset that a function of (config, inputs ...) makes."""
+    """Declare the asset that a function of (config, run_id, inputs ...) makes, the first two where it asks for them."""
 
     def declared(compute: Callable[..., Made]) -> Step:
         return Step(compute, group, format_name, frozenset(kinds), code_version, request, tuple(checks), condition)
@@ -125,7 +127,7 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
         version, stored = "", {}
         try:
             with limits.enforced(request, declared.name) as usage:
-                made = declared.compute(**{name: _read(value) for name, value in given.items()})
+                made = declared.compute(**_arguments(declared, context, given))
                 if not made.refusals:
                     version = _version(declared, context, made, given.get("config"))
                     path = io.artifact_path(declared.name, version, declared.format_name)
@@ -136,6 +138,13 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
         yield from _events(declared, context, made, version, {**stored, **_used(request, usage)})
 
     return _signed_for_dagster(compute, declared)
+
+
+def _arguments(declared: Step, context: dg.AssetExecutionContext, given: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {name: _read(value) for name, value in given.items()}
+    if "run_id" in inspect.signature(declared.compute).parameters:
+        arguments["run_id"] = context.run.run_id
+    return arguments
 
 
 def _read(value: Any) -> Any:
@@ -150,6 +159,7 @@ def _signed_for_dagster(compute: Callable[..., Iterator[Any]], declared: Step) -
     given = (
         parameter if parameter.name == "config" else parameter.replace(annotation=Any)  # a Stored, until it is read
         for parameter in signature.parameters.values()
+        if parameter.name != "run_id"
     )
     parameters = [context, *given]
     compute.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]

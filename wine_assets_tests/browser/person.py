@@ -9,6 +9,7 @@ ASSETS = {
     "model_evaluation": "model",
     "wine_model_onnx": "model",
     "wine_predictions": "model",
+    "released_model": "release",
 }
 """Every asset, and the group that it is in."""
 RUN_MS = 120_000

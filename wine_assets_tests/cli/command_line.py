@@ -17,7 +17,10 @@ from wine_assets.cli.entry import main
 from wine_assets.orchestration import instance, versions
 
 PROGRAM = str(Path(sys.executable).with_name("wine-assets"))
-ASSETS = ("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions")
+ASSETS = (
+    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions"),
+    "released_model",
+)
 MODEL_ASSETS = ASSETS[2:]
 QUICK = ("--folds", "2", "--permutations", "1")
 """An evaluation that takes a tenth of the time, for tests of other things."""

@@ -58,7 +58,7 @@ def launched(*arguments: str) -> list[str]:
     ("arguments", "stale"),
     [
         ([], []),
-        (["--folds", "3", "--predictions-rows", "3"], ["model_evaluation", "wine_predictions"]),
+        (["--folds", "3", "--predictions-rows", "3"], ["model_evaluation", "wine_predictions", "released_model"]),
         (["--predictions-rows", "3"], ["wine_predictions"]),
         (["--C", "0.5"], [*MODEL_ASSETS]),
         (["--reference"], [*MODEL_ASSETS]),
@@ -99,7 +99,7 @@ def test_nothing_to_do_starts_no_run(made: Path) -> None:
     ended = called("run", *QUICK)
     assert (ended.status, ended.err) == (0, "")
     assert "Nothing to do" in ended.out
-    assert "/6]" not in ended.out
+    assert "/7]" not in ended.out
     assert len(runs(made)) == before
 
 
@@ -274,7 +274,7 @@ def test_a_secret_of_the_environment_is_printed_nowhere(
 def test_a_machine_reads_one_object_and_people_the_progress() -> None:
     ended = called("run", "--json", "--force", *QUICK)
     result: dict[str, Any] = json.loads(ended.out)
-    assert [line[:5] for line in ended.err.splitlines()] == [f"[{number}/6]" for number in range(1, 7)]
+    assert [line[:5] for line in ended.err.splitlines()] == [f"[{number}/7]" for number in range(1, 8)]
     assert result["launched"] == [*ASSETS]
     assert result["data"] == {
         "origin": "the wine data bundled with scikit-learn",

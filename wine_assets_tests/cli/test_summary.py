@@ -35,6 +35,7 @@ METADATA["model_evaluation"] |= {
 }
 METADATA["wine_model_onnx"] |= {"parity_max_difference": 2.33e-06, "path": "/home/data/wine_model_onnx/1.onnx"}
 METADATA["wine_predictions"] |= {"sample": SAMPLE}
+METADATA["released_model"] |= {"repository": "/home/models/wine", "version": 4}
 INPUTS = {
     "raw_wine": [],
     "binarized_wine": ["raw_wine"],
@@ -42,6 +43,7 @@ INPUTS = {
     "model_evaluation": ["binarized_wine", "wine_model"],
     "wine_model_onnx": ["binarized_wine", "wine_model"],
     "wine_predictions": ["binarized_wine", "wine_model_onnx"],
+    "released_model": ["binarized_wine", "wine_model", "wine_model_onnx", "model_evaluation"],
 }
 for name, inputs in INPUTS.items():
     METADATA[name] |= {
@@ -85,9 +87,9 @@ def lines(text: str) -> list[str]:
         "log loss 0.0489 0.1509",
         "101 1 0 0.9860",
         "raw_wine 1.26 s 99.5 MiB 500Mi",
-        "Model /home/data/wine_model_onnx/1.onnx",
+        "Model /home/models/wine, version 4",
         "Report /home/reports/1.html",
-        "Next make dev",
+        "Next make dev (look at it), make serve (predict with it)",
     ],
 )
 def test_a_person_is_shown_everything_about_a_run(metadata: dict[str, dict[str, Any]], line: str) -> None:
@@ -109,7 +111,7 @@ def test_a_run_that_was_not_needed_says_so_and_shows_what_there_is(metadata: dic
     assert (values["status"], values["run_id"], values["launched"]) == ("nothing to do", None, [])
     text = shown(values)
     assert summary.NOTHING_TO_DO in text
-    assert "Next    make dev" in text
+    assert "Next    make dev (look at it)" in text
 
 
 def test_a_machine_gets_plain_values(metadata: dict[str, dict[str, Any]]) -> None:
@@ -159,7 +161,8 @@ def test_a_run_that_failed_half_way_names_what_it_replaced_and_what_it_left(
     standing = capsys.readouterr().err.splitlines()[1]
     assert standing.startswith(
         "Made in this run: wine_model, wine_model_onnx. "
-        "As they were: raw_wine, binarized_wine, model_evaluation, wine_predictions. See the run run-2"
+        "As they were: raw_wine, binarized_wine, model_evaluation, wine_predictions, released_model. "
+        "See the run run-2"
     )
 
 
@@ -183,6 +186,7 @@ def test_a_machine_is_told_of_each_asset_whose_it_is_and_whether_it_is_up_to_dat
         "model_evaluation": ("run-1", False),
         "wine_model_onnx": ("run-2", True),
         "wine_predictions": ("run-1", False),
+        "released_model": ("run-1", False),
     }
 
 

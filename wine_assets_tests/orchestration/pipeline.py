@@ -10,7 +10,10 @@ from dagster._core.loader import LoadingContextForTest
 
 from wine_assets.orchestration import versions
 
-ASSETS = ("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions")
+ASSETS = (
+    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions"),
+    "released_model",
+)
 MODEL_ASSETS = ASSETS[2:]
 REFERENCE = {"hyperparameters": {"C": 0.01, "scaler": "none"}}
 QUICK = {"evaluation": {"folds": 2, "permutations": 1}}

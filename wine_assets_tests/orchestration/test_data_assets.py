@@ -73,7 +73,7 @@ def _with_text(wine: pd.DataFrame, file: Path) -> None:
 
 
 def _with_one_class(wine: pd.DataFrame, file: Path) -> None:
-    wine[wine["target"] == 0].drop(columns="hue").to_csv(file, index=False)
+    wine[wine["target"] == 0].rename(columns={"hue": "tone"}).to_csv(file, index=False)
 
 
 def _with_infinity(wine: pd.DataFrame, file: Path) -> None:

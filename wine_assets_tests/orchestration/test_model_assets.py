@@ -89,7 +89,9 @@ def test_the_report_lies_where_the_evaluation_says_with_the_picture_in_it(refere
 
 def test_the_evaluation_is_stored_as_plain_figures(reference: Reference) -> None:
     stored: dict[str, Any] = json.loads(reference[0].file("model_evaluation").read_bytes())
-    assert set(stored) == {"metrics", "deviations", "reference_metrics", "confusion", "calibration", "importances"}
+    assert set(stored) == {
+        *("metrics", "deviations", "reference_metrics", "confusion", "calibration", "importances", "report")
+    }
     assert sum(map(sum, stored["confusion"])) == 178
     assert len(stored["importances"]) == 13
 
@@ -129,6 +131,7 @@ def test_a_model_that_differs_from_its_estimator_is_not_stored_and_stops_the_pre
     assert {asset for asset in before if pipeline.made()[asset] == before[asset]} == {
         "wine_model_onnx",
         "wine_predictions",
+        "released_model",
     }
     assert sorted(pipeline.file("wine_model_onnx").parent.iterdir()) == files
 

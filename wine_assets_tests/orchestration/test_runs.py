@@ -104,7 +104,7 @@ def test_the_newest_metadata_of_each_asset_is_read_as_plain_values(
 def test_all_assets_are_named_each_after_those_that_it_reads() -> None:
     assert sorted(runs.all_assets()) == sorted(ASSETS)
     assert runs.all_assets()[:3] == [*ASSETS[:3]]
-    assert runs.all_assets()[-1] == "wine_predictions"
+    assert runs.all_assets()[-1] == "released_model"
 
 
 def test_what_is_stale_is_known_without_a_heavy_import(interpreter: str, home: Home) -> None:
@@ -114,7 +114,7 @@ from wine_assets import settings
 from wine_assets.orchestration import instance, runs
 from wine_assets.orchestration.configs import TrainingConfig
 with instance.quiet_instance(settings.home()) as dagster:
-    assert len(runs.stale_assets(dagster, TrainingConfig())) == 6
+    assert len(runs.stale_assets(dagster, TrainingConfig())) == 7
 print({"pandas", "sklearn", "onnx", "matplotlib", "numpy", "pyarrow"} & sys.modules.keys())
 """
     done = subprocess.run([interpreter, "-c", program], capture_output=True, text=True, check=True, timeout=120)

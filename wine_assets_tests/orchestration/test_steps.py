@@ -14,6 +14,7 @@ from wine_assets.orchestration.steps import Made, Step, retry_policy, step
 from wine_assets_tests.orchestration.pipeline import ASSETS, Pipeline, failures
 
 Reference = tuple[Pipeline, dg.ExecuteInProcessResult]
+GROUPS = {"raw_wine": "data", "binarized_wine": "data", "released_model": "release"}
 FRAMES = ("raw_wine", "binarized_wine", "wine_predictions")
 
 
@@ -51,6 +52,7 @@ def test_the_graph_is_the_reference_workflow_with_export_and_evaluation(specs: M
         "model_evaluation": {"binarized_wine", "wine_model"},
         "wine_model_onnx": {"binarized_wine", "wine_model"},
         "wine_predictions": {"binarized_wine", "wine_model_onnx"},
+        "released_model": {"binarized_wine", "wine_model", "wine_model_onnx", "model_evaluation"},
     }
 
 
@@ -59,7 +61,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_made_it(
     specs: Mapping[str, dg.AssetSpec], asset: str
 ) -> None:
     spec = specs[asset]
-    assert spec.group_name == ("data" if asset in ASSETS[:2] else "model")
+    assert spec.group_name == GROUPS.get(asset, "model")
     assert spec.owners == ["team:wine"]
     assert "python" in spec.kinds
     assert len(spec.kinds) >= 2

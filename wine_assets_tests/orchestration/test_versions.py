@@ -82,7 +82,10 @@ def test_the_same_run_again_makes_the_same_versions(trained: Pipeline) -> None:
 
 def test_a_changed_hyperparameter_makes_all_that_is_below_stale_for_dagster(trained: Pipeline) -> None:
     trained.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
-    assert _made_by_following_dagster(trained) == [{"model_evaluation", "wine_model_onnx"}, {"wine_predictions"}]
+    assert _made_by_following_dagster(trained) == [
+        {"model_evaluation", "wine_model_onnx"},
+        {"wine_predictions", "released_model"},
+    ]
 
 
 def test_a_hyperparameter_that_is_changed_back_makes_what_is_below_fresh_again(trained: Pipeline) -> None:
@@ -98,7 +101,7 @@ def test_each_config_makes_stale_what_it_changes_and_what_is_below(untouched: Pi
     assert stale(hyperparameters=HyperparametersConfig(C=0.5)) == [*MODEL_ASSETS]
     assert stale(negative_classes=["1"]) == [*ASSETS[1:]]
     assert stale(negative_classes=[0]) == []
-    assert stale(evaluation=EvaluationConfig(folds=3, permutations=1)) == ["model_evaluation"]
+    assert stale(evaluation=EvaluationConfig(folds=3, permutations=1)) == ["model_evaluation", "released_model"]
     assert stale(predictions=PredictionsConfig(rows=5)) == ["wine_predictions"]
 
 

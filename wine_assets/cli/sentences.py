@@ -1,0 +1,53 @@
+"""How a command ends early: one sentence, an exit status, and a traceback where it is asked for."""
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from wine_assets.errors import (
+    ComputeRequestError,
+    ConfigurationError,
+    MissingExtraError,
+    SettingsError,
+    WineAssetsError,
+    as_sentence,
+)
+
+FAILED, BAD_USAGE = 1, 2
+_REASON_LENGTH = 300
+
+
+def sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error into a sentence and an exit status, after its traceback where `debug` is given."""
+
+    @functools.wraps(command)
+    def call(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last one to hear of it tells the user
+            if options.get("debug"):
+                traceback.print_exc()
+            sys.stderr.write(f"{_sentence(error)}\n")
+            raise typer.Exit(_status(error)) from None
+
+    return call
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, WineAssetsError):
+        return as_sentence(str(error))
+    reason = " ".join(str(error).split())[:_REASON_LENGTH]
+    return (
+        f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)} Add --debug to see where."
+    )
+
+
+def _status(error: Exception) -> int:
+    usage = isinstance(error, ConfigurationError | SettingsError | ComputeRequestError | MissingExtraError)
+    return BAD_USAGE if usage else FAILED
