@@ -57,11 +57,15 @@ def test_a_model_with_other_hyperparameters_leaves_what_reads_it_unsynced(page: 
 
 @pytest.mark.usefixtures("materialized")
 def test_the_whole_graph_fits_into_one_picture(page: Page, pictures: Path) -> None:
+    page.set_viewport_size({"width": 1500, "height": 1300})
     open_asset_graph(page)
     for name in ASSETS:
         expect(node(page, name)).to_contain_text("Materialized", timeout=RUN_MS)
         expect(node(page, name).get_by_text("Unsynced")).to_have_count(0)
     page.wait_for_load_state("networkidle")
+    toolbar = page.get_by_role("button", name="Materialize all").bounding_box()
+    assert toolbar is not None
+    assert all(_box(page, group)["y"] > toolbar["y"] + toolbar["height"] for group in set(ASSETS.values()))
     picture = pictures / "asset-graph.png"
     page.screenshot(path=picture, clip=_around(page))
     assert picture.stat().st_size < 250_000, "too large for a README"
