@@ -19,6 +19,7 @@ from wine_assets.errors import ArtifactError, RepositoryError
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import features
 from wine_assets.inference.features import Extras, Rows
+from wine_assets.inference.graphs import with_output
 from wine_assets.inference.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ LABEL = "label"
 PROBABILITIES = "probabilities"
 THREAD_INVARIANT_FAMILIES = frozenset({"logistic_regression"})
 """Families whose graphs give a row the same bits with any number of threads, where no manifest says so."""
+LARGE_BATCH = 1024
+"""Rows from which on it pays to compute nothing but the output that was asked for."""
 _FATAL_ONLY = 4
 _PLAIN_NUMBERS = frozenset({float, int})
 _alive: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
@@ -62,6 +65,7 @@ class Predictor:
         """
         self._content = content
         self._session: Any = _session(content, 1)
+        self._reduced: dict[str, Any] = {}
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.features: tuple[str, ...] = _listed(self.metadata, "features")
         self.classes: tuple[int, ...] = _listed(self.metadata, "classes")
@@ -122,11 +126,11 @@ class Predictor:
         """Return the probabilities, float32 [n, classes], of rows as `features.rows_of` takes them."""
         if type(rows) is np.ndarray and rows.shape == self._one and rows.dtype == np.float32:
             return self._answered(rows).probabilities.copy()
-        return self._run([PROBABILITIES], features.rows_of(rows, self.features, self.extras))[0]  # type: ignore[no-any-return]
+        return self._alone(PROBABILITIES, features.rows_of(rows, self.features, self.extras))  # type: ignore[no-any-return]
 
     def predict(self, rows: Any) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Return the labels, int64 [n], of rows as `features.rows_of` takes them."""
-        return self._run([LABEL], features.rows_of(rows, self.features, self.extras))[0]  # type: ignore[no-any-return]
+        return self._alone(LABEL, features.rows_of(rows, self.features, self.extras))  # type: ignore[no-any-return]
 
     def predict_both(self, rows: Any) -> "tuple[np.ndarray[Any, np.dtype[np.int64]], Rows]":
         """Return labels, int64 [n], and probabilities, float32 [n, classes], of one run."""
@@ -211,6 +215,15 @@ class Predictor:
             bound = self._local.bound = _OneRow(self._current_session(), len(self.features), len(self.classes))
             return bound
 
+    def _alone(self, output: str, rows: Rows) -> Any:
+        """Return one output; a large batch is worth a session that computes nothing else."""
+        if len(rows) < LARGE_BATCH:
+            return self._run([output], rows)[0]
+        session = self._reduced.get(output)
+        if session is None:
+            session = self._reduced[output] = _session(with_output(self._content, output), self.threads)
+        return session.run([output], {INPUT: rows})[0]
+
     def _run(self, outputs: list[str], rows: Rows) -> Any:
         return self._current_session().run(outputs, {INPUT: rows})
 
@@ -221,9 +234,9 @@ class Predictor:
 
     def _start_anew(self) -> None:
         """Forget the session of the process that this one was forked from, without waiting for its threads to end."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._local))
-        self._session, self._local = None, threading.local()
+        for abandoned in (self._session, self._reduced, self._local):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(abandoned))
+        self._session, self._reduced, self._local = None, {}, threading.local()
 
 
 class _OneRow:
