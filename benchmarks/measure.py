@@ -129,7 +129,7 @@ def ask_child(script: str, child: str, *arguments: str, env: Mapping[str, str] |
 
 def environment(**changes: str) -> dict[str, str]:
     """Copy the user's environment without what would point ours or the peer at another installation, with `changes`."""
-    left_out = ("PYTHON", "DAGSTER", "WINE_ASSETS", "FLYTE", "VIRTUAL_ENV")
+    left_out = ("PYTHON", "DAGSTER", "WINE_", "FLYTE", "MLSERVER", "OTEL_", "PROMETHEUS", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, **changes}
 
@@ -222,9 +222,8 @@ def _cells(figure: Figure) -> list[str]:
 
 
 def _bound(figure: Figure) -> str:
-    if figure.bound is None:
-        return "none"
-    return f"{figure.bound:g}" + (f" (target {figure.target:g})" if figure.target else "")
+    bound = "none" if figure.bound is None else f"{figure.bound:g}"
+    return bound + (f" (target {figure.target:g})" if figure.target else "")
 
 
 def _number(value: float | None) -> str:

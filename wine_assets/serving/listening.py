@@ -1,0 +1,27 @@
+"""The socket that the server listens on."""
+
+import socket
+
+from wine_assets.errors import SettingsError
+from wine_assets.serving.settings import ServeSettings
+
+_BACKLOG = 2048
+
+
+def listening_socket(settings: ServeSettings) -> socket.socket:
+    """Return a socket bound to the address of the settings; raise SettingsError when that can't be had."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, number)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"The server can't listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Stop what listens there, or choose another --host or --port."
+        ) from error
+    bound.listen(_BACKLOG)
+    bound.setblocking(False)
+    return bound

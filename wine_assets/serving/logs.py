@@ -1,0 +1,44 @@
+"""Logs for machines: one JSON object a line on standard error."""
+
+import datetime as dt
+import logging
+import sys
+from typing import Any
+
+import msgspec
+
+LOGGER = "wine_assets.serving"
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class JsonFormatter(logging.Formatter):
+    """Turns a record into a JSON object: its time, level and message, and what `fields` adds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        at = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _encode(line).decode()
+
+
+def configure() -> None:
+    """Send the logs of this process to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+
+
+def log(level: int, message: str, **fields: Any) -> None:
+    """Write a line with fields beside its message."""
+    logging.getLogger(LOGGER).log(level, message, extra={"fields": fields})

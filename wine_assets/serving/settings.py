@@ -1,0 +1,212 @@
+"""What the server is told: by flags, and by environment variables where a flag is missing."""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self, get_type_hints
+
+from wine_assets.errors import SettingsError
+
+PREFIX = "WINE_SERVE_"
+HOME_VARIABLE = "WINE_ASSETS_HOME"
+TELEMETRY_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+SOCKET_VARIABLE = "WINE_SERVE_SOCKET"
+"""The descriptor of the listening socket that a worker is given."""
+SHARED_FIGURES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The folder in which workers add up their figures; prometheus_client reads it when it is imported."""
+MODEL = "wine"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise ValueError(f"a number of seconds from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() in (*_YES, *_NO):
+        return text.lower() in _YES
+    raise ValueError("yes or no")
+
+
+def _host(text: str) -> str:
+    if not text or any(character.isspace() or character == "/" for character in text):
+        raise ValueError("an address or a host name of this machine, such as 127.0.0.1")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not names or any("/" in name or " " in name for name in names):
+        raise ValueError("host names with commas between them, such as wine.example.org,localhost, or *")
+    return names
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("a path")
+    return Path(text)
+
+
+class _Setting(NamedTuple):
+    """How the text of a setting is read, and what the setting is."""
+
+    parse: Callable[[str], Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """All that can be set; `of` reads it."""
+
+    model: Annotated[
+        Path,
+        _Setting(_path, "folder of the model repository whose champion is served; it may be empty, or not there yet"),
+    ]
+    host: Annotated[str, _Setting(_host, "address to listen on; one that other machines reach lets them all ask")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _Setting(_whole(0, 65535), "TCP port of HTTP; 0 takes a free one, which the log says")] = 8080
+    grpc_port: Annotated[int, _Setting(_whole(0, 65535), "TCP port of gRPC; 0 serves none")] = 8081
+    workers: Annotated[
+        int, _Setting(_whole(1, 64), "processes that share the port of HTTP; a dead one is replaced")
+    ] = 1
+    threads: Annotated[int, _Setting(_whole(1, 256), "threads that compute one batch together, in each process")] = 1
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _Setting(
+            _names,
+            "host names that the Host header may have, with commas between them, * for any; by default the names of "
+            "this machine alone when --host is one of them, and any otherwise",
+        ),
+    ] = ()
+    token_file: Annotated[
+        Path | None,
+        _Setting(_path, "file with a bearer token that every route but /v2/health/* then needs, /metrics included"),
+    ] = None
+    body_limit_bytes: Annotated[
+        int, _Setting(_whole(1024, 1 << 31), "bytes of a body, also once it is decompressed")
+    ] = 8 << 20
+    header_limit_bytes: Annotated[
+        int, _Setting(_whole(1024, 1 << 20), "bytes of a request's first line and headers")
+    ] = 32 << 10
+    header_deadline_s: Annotated[float, _Setting(_seconds(0.1, 600), "time in which all headers have to arrive")] = 10.0
+    body_deadline_s: Annotated[
+        float, _Setting(_seconds(0.1, 3600), "time in which all of a body has to arrive, and an answer to be read")
+    ] = 30.0
+    idle_s: Annotated[float, _Setting(_seconds(0.1, 3600), "time that an idle connection is kept open")] = 65.0
+    rows_limit: Annotated[int, _Setting(_whole(1, 10_000_000), "rows of one request")] = 10_000
+    connections: Annotated[
+        int, _Setting(_whole(1, 1_000_000), "connections of a process at one time; more get 503")
+    ] = 2048
+    poll_s: Annotated[float, _Setting(_seconds(0.01, 3600), "time between two looks at the champion pointer")] = 0.25
+    drain_s: Annotated[
+        float, _Setting(_seconds(0, 600), "time after SIGTERM in which requests are taken while ready says 503")
+    ] = 1.0
+    finish_s: Annotated[
+        float, _Setting(_seconds(0.1, 600), "time after that in which requests that have begun may end")
+    ] = 3.0
+    access_log: Annotated[bool, _Setting(_yes_or_no, "whether each request is logged: yes or no")] = False
+
+    @classmethod
+    def of(cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Self:
+        """Return the settings; raise SettingsError, whose message names the flag or variable, for what can't be."""
+        given = vars(_parser().parse_args(arguments))
+        values: dict[str, Any] = {"model": _home(environment) / "models" / MODEL}
+        for name, setting in described().items():
+            text, source = given[name], _flag(name)
+            if text is None:
+                source = _variable(name)
+                text = environment.get(source) or None
+            if text is not None:
+                values[name] = _parsed(setting.parse, text, source)
+        return cls(**values)
+
+    @property
+    def accepted_hosts(self) -> frozenset[str] | None:
+        """The names that a Host header may have; None for any."""
+        if "*" in self.allowed_hosts or (not self.allowed_hosts and self.host not in _LOOPBACK):
+            return None
+        return frozenset(self.allowed_hosts or (*_LOOPBACK, self.host.lower()))
+
+
+def described() -> dict[str, _Setting]:
+    """Return what each setting is, by name."""
+    hints = get_type_hints(ServeSettings, include_extras=True)
+    return {field.name: hints[field.name].__metadata__[0] for field in dataclasses.fields(ServeSettings)}
+
+
+def telemetry_endpoint(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return where traces go, None when nobody set it."""
+    return environment.get(TELEMETRY_VARIABLE) or None
+
+
+def inherited_socket(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return the descriptor of the socket that this process is to serve on as one of several workers."""
+    text = environment.get(SOCKET_VARIABLE)
+    return int(text) if text else None
+
+
+def shares_figures(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the figures of several processes are added up."""
+    return bool(environment.get(SHARED_FIGURES_VARIABLE))
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get(HOME_VARIABLE) or ".wine_assets").absolute()
+
+
+def _parsed(parse: Callable[[str], Any], text: str, source: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{source} must be {error}, got {text[:60]!r}.") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise SettingsError(f"{message[0].upper()}{message[1:]}. `--help` lists the flags.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="wine-assets serve",
+        description="Serve the champion of a model repository by the Open Inference Protocol V2.",
+        epilog=f"Each flag can be an environment variable instead: {PREFIX}PORT for --port.",
+        allow_abbrev=False,
+    )
+    defaults = {field.name: field.default for field in dataclasses.fields(ServeSettings)}
+    for name, setting in described().items():
+        default = f"$WINE_ASSETS_HOME/models/{MODEL}" if name == "model" else defaults[name]
+        shown = "" if default in (None, (), False) else f" (default: {default})"
+        parser.add_argument(_flag(name), metavar=name.upper(), help=setting.text + shown)
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()

@@ -1,0 +1,79 @@
+"""Several serving processes on one port, and the one that looks after them."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+
+from wine_assets.serving.logs import log
+from wine_assets.serving.settings import SHARED_FIGURES_VARIABLE, SOCKET_VARIABLE, ServeSettings
+
+_POLL_S = 0.1
+_GRACE_S = 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.1, 10.0, 30.0
+
+
+class Workers:
+    """Starts workers on one listening socket, replaces those that die, and passes on the signal to stop."""
+
+    def __init__(self, settings: ServeSettings, arguments: Sequence[str], bound: socket.socket) -> None:
+        self._settings, self._arguments, self._bound = settings, list(arguments), bound
+        self._folder = tempfile.mkdtemp(prefix="wine-serve-")
+        self._alive: dict[subprocess.Popen[bytes], float] = {}
+        self._pause_s = _FIRST_PAUSE_S
+        self._stopping = threading.Event()
+
+    def run(self) -> int:
+        """Look after the workers until SIGTERM or SIGINT; return the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        try:
+            while not self._stopping.wait(_POLL_S):
+                self._replace_the_dead()
+                while len(self._alive) < self._settings.workers:
+                    self._start()
+            return self._stop()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        descriptor = self._bound.fileno()
+        shared = {SOCKET_VARIABLE: str(descriptor), SHARED_FIGURES_VARIABLE: self._folder}
+        command = [sys.executable, "-m", "wine_assets.serving", *self._arguments]
+        worker = subprocess.Popen(command, pass_fds=[descriptor], env=os.environ | shared)  # noqa: S603 - this program
+        self._alive[worker] = time.monotonic()
+
+    def _replace_the_dead(self) -> None:
+        for worker, began in list(self._alive.items()):
+            if worker.poll() is None:
+                continue
+            del self._alive[worker]
+            self._forget(worker.pid)
+            lived = time.monotonic() - began
+            self._pause_s = _FIRST_PAUSE_S if lived > _LONG_LIFE_S else min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            log(logging.ERROR, "A worker died.", pid=worker.pid, status=worker.returncode, next_s=self._pause_s)
+            self._stopping.wait(self._pause_s)
+
+    def _forget(self, pid: int) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid, path=self._folder)  # type: ignore[no-untyped-call]
+
+    def _stop(self) -> int:
+        for worker in self._alive:
+            worker.send_signal(signal.SIGTERM)
+        end = time.monotonic() + self._settings.drain_s + self._settings.finish_s + _GRACE_S
+        for worker in self._alive:
+            try:
+                worker.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        return 0 if all(worker.returncode == 0 for worker in self._alive) else 1

@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wine_assets.inference import ModelRepository
+from wine_assets_tests.serving.models import promote, published
+from wine_assets_tests.serving.running import Client, Running, running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of version 1 that the tests of a module share; none of them changes what it serves."""
+    folder = tmp_path_factory.mktemp("served")
+    promote(published(folder / "wine"), 1)
+    with running(folder / "wine", folder / "log") as started:
+        started.wait_for_version(1)
+        yield started
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    """A connection to the shared server."""
+    with server.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """Two versions that were published, and no champion."""
+    return published(tmp_path / "wine")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where a server of the test's own logs to."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def own(repository: ModelRepository, log: Path) -> Iterator[Running]:
+    """A server of version 1 that only this test uses."""
+    promote(repository, 1)
+    with running(repository.folder, log) as started:
+        started.wait_for_version(1)
+        yield started

@@ -1,0 +1,264 @@
+"""The champion changes while clients ask."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
+from wine_assets.inference import ModelRepository
+from wine_assets_tests.serving.models import (
+    content_of,
+    expected,
+    manifest_for,
+    point,
+    promote,
+    put,
+    request,
+    rows,
+)
+from wine_assets_tests.serving.running import Running
+from wine_assets_tests.wines import DEFAULT, exported
+
+INFER = "/v2/models/wine/infer"
+PROMOTIONS, CLIENTS = 20, 4
+SOAK_PROMOTIONS, SOAK_CLIENTS = 500, 8
+
+
+class Load:
+    """Clients that ask without a pause, and check each answer against the version that it names."""
+
+    def __init__(self, server: Running, clients: int) -> None:
+        self._server, self._stop = server, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+        self.answers = 0
+        self.wrong: list[Any] = []
+        self.versions: set[str] = set()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        count = 1 + number
+        body = msgspec.json.encode(request(rows()[:count]))
+        with self._server.client() as client:
+            while not self._stop.is_set():
+                try:
+                    reply = client.post(INFER, body)
+                    self._check(reply.status, reply.json, count)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it shouldn't be
+                    self.wrong.append(repr(error))
+                    return
+
+    def _check(self, status: int, answer: Any, count: int) -> None:
+        self.answers += 1
+        if status != 200:
+            self.wrong.append((status, answer))
+            return
+        version = answer["model_version"]
+        self.versions.add(version)
+        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+        probabilities = np.reshape(outputs["probabilities"], (count, 2))
+        if not np.allclose(probabilities, expected(int(version))[1][:count], rtol=0, atol=1e-6):
+            self.wrong.append(answer)
+
+
+def _promote_under_load(server: Running, repository: ModelRepository, promotions: int, clients: int) -> None:
+    expected(1), expected(2)
+    with Load(server, clients) as load:
+        for number in range(promotions):
+            version = 2 - number % 2
+            promote(repository, version)
+            server.wait_for_version(version)
+            seen = load.answers
+            server.wait_for(lambda seen=seen: load.answers > seen or bool(load.wrong))  # type: ignore[misc]
+    assert load.wrong == []
+    assert load.versions == {"1", "2"}
+    assert server.metric("wine_model_reload_success_total") == promotions + 1
+
+
+def test_no_request_fails_or_is_answered_under_the_wrong_version_while_models_change(
+    own: Running, repository: ModelRepository
+) -> None:
+    _promote_under_load(own, repository, PROMOTIONS, CLIENTS)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
+def test_five_hundred_promotions_under_eight_clients(own: Running, repository: ModelRepository) -> None:
+    _promote_under_load(own, repository, SOAK_PROMOTIONS, SOAK_CLIENTS)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
+def test_two_thousand_reloads_take_no_memory(own: Running, repository: ModelRepository) -> None:
+    process = psutil.Process(own.process.pid)
+
+    def reload(times: int) -> int:
+        for number in range(times):
+            version = 2 - number % 2
+            promote(repository, version)
+            own.wait_for_version(version)
+        return int(process.memory_info().rss)
+
+    before = reload(200)
+    assert reload(2000) - before < 5 << 20
+
+
+def test_a_rollback_is_served(own: Running, repository: ModelRepository) -> None:
+    promote(repository, 2)
+    own.wait_for_version(2)
+    repository.rollback(by="a test")
+    own.wait_for_version(1)
+    assert own.post(INFER, request(rows()[:1])).json["model_version"] == "1"
+    assert own.get("/v2/models/wine/versions/2/ready").status == 404
+
+
+def test_the_model_that_is_served_is_told_to_prometheus(own: Running, repository: ModelRepository) -> None:
+    promote(repository, 2)
+    own.wait_for_version(2)
+    sha256 = repository.read(2).manifest.content.model_sha256
+    lines = own.get("/metrics").body.decode()
+    assert f'wine_model_info{{sha256="{sha256}",version="2"}} 1.0' in lines
+    assert 'version="1"}' not in "".join(line for line in lines.splitlines() if line.startswith("wine_model_info"))
+
+
+# --- candidates that are broken ----------------------------------------------
+
+
+def graph(nodes: list[Any], weights: Any, *, width: int = 13) -> bytes:
+    """Return a model with this project's names and metadata, whose nodes compute whatever they do."""
+    made = helper.make_graph(
+        nodes,
+        "candidate",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, width])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+        ],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    known = onnx.load_from_string(exported(DEFAULT))
+    helper.set_model_props(model, {entry.key: entry.value for entry in known.metadata_props})
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def linear(value: float, operator: str = "MatMul", width: int = 13) -> bytes:
+    nodes = [
+        helper.make_node(operator, ["features", "weights"], ["probabilities"]),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    return graph(nodes, np.full((width, 2), value, dtype=np.float32), width=width)
+
+
+def with_external_data(folder: Path) -> bytes:
+    model = onnx.load_from_string(linear(0.5))
+    external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=0)
+    onnx.save(model, folder / "external.onnx")
+    return (folder / "external.onnx").read_bytes()
+
+
+def candidates(folder: Path) -> dict[str, tuple[dict[str, bytes], bytes]]:
+    """Return the files of each broken version, and the manifest that the pointer vouches for."""
+    model, manifest = exported(DEFAULT), manifest_for(exported(DEFAULT))
+    models = {
+        "an empty model": b"",
+        "half of a model": model[: len(model) // 2],
+        "ten megabytes of junk": os.urandom(10 << 20),
+        "NaN for an answer": linear(float("nan")),
+        "another answer": linear(0.5),
+        "an operator that nobody knows": linear(0.5, "Frobnicate"),
+        "another width": linear(0.5, width=12),
+        "weights in another file": with_external_data(folder),
+    }
+    whole = {name: ({"model.onnx": one, "manifest.json": manifest_for(one)}, b"") for name, one in models.items()}
+    flipped = bytes([model[0] ^ 1]) + model[1:]
+    other = msgspec.structs.replace(content_of(DEFAULT).samples, labels=(9,) * 16)
+    return {name: (files, files["manifest.json"]) for name, (files, _) in whole.items()} | {
+        "a flipped bit": ({"model.onnx": flipped, "manifest.json": manifest}, manifest),
+        "no model": ({"manifest.json": manifest}, manifest),
+        "no manifest": ({"model.onnx": model}, manifest),
+        "half of a manifest": ({"model.onnx": model, "manifest.json": manifest[:99]}, manifest[:99]),
+        "another manifest than was promoted": ({"model.onnx": model, "manifest.json": manifest + b" "}, manifest),
+        "other sample answers": (
+            {"model.onnx": model, "manifest.json": manifest_for(model, samples=other)},
+            manifest_for(model, samples=other),
+        ),
+        "nothing at all": ({}, manifest),
+    }
+
+
+def test_a_broken_candidate_is_refused_and_the_old_model_served_on(
+    own: Running, repository: ModelRepository, tmp_path: Path
+) -> None:
+    body = request(rows()[:1])
+    served = own.post(INFER, body).json
+    for number, (name, (files, manifest)) in enumerate(candidates(tmp_path).items()):
+        failures = own.metric("wine_model_reload_failure_total")
+        put(repository, 10 + number, files)
+        point(repository, 10 + number, manifest)
+        own.wait_for(lambda failures=failures: own.metric("wine_model_reload_failure_total") > failures)  # type: ignore[misc]
+        assert own.post(INFER, body).json == served, name
+        assert own.get("/v2/health/ready").status == 200, name
+        reason = next(line for line in reversed(own.log()) if line["level"] == "error")
+        assert reason["version"] == 10 + number
+        assert reason["reason"].endswith(".")
+    assert number >= 11
+    point(repository, 2, (repository.folder / "versions" / "2" / "manifest.json").read_bytes())
+    own.wait_for_version(2)
+
+
+def test_a_candidate_that_was_broken_is_tried_again(own: Running, repository: ModelRepository) -> None:
+    """Without a new promotion: a storage may lag behind."""
+    model, manifest = exported(DEFAULT), manifest_for(exported(DEFAULT))
+    folder = put(repository, 3, {"manifest.json": manifest})
+    point(repository, 3, manifest)
+    own.wait_for(lambda: own.metric("wine_model_reload_failure_total") >= 2)
+    (folder / "model.onnx").write_bytes(model)
+    own.wait_for_version(3)
+
+
+# --- a store that goes away --------------------------------------------------
+
+
+def test_the_model_is_served_on_when_its_store_is_gone(own: Running, repository: ModelRepository) -> None:
+    with Load(own, 2) as load:
+        aside = repository.folder.with_name("aside")
+        repository.folder.rename(aside)
+        own.wait_for(lambda: own.metric("wine_model_reload_failure_total") > 0)
+        assert own.get("/v2/health/ready").status == 200
+        aside.rename(repository.folder)
+        promote(repository, 2)
+        own.wait_for_version(2)
+    assert load.wrong == []
+
+
+def test_the_model_is_served_on_when_its_store_can_not_be_read(own: Running, repository: ModelRepository) -> None:
+    """The pointer is a folder: nobody can read that as a file, not even root."""
+    pointer = repository.folder / "champion"
+    with Load(own, 2) as load:
+        content = pointer.read_bytes()
+        pointer.unlink()
+        pointer.mkdir()
+        own.wait_for(lambda: own.metric("wine_model_reload_failure_total") > 0)
+        assert own.get("/v2/health/ready").status == 200
+        pointer.rmdir()
+        pointer.write_bytes(content)
+        promote(repository, 2)
+        own.wait_for_version(2)
+    assert load.wrong == []
