@@ -57,7 +57,8 @@ def variable(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise SettingsError(
-            f"The environment variable {name} is not set, and the configuration refers to it. Set it and try again."
+            f"The environment variable {name} is not set, or empty, and the configuration refers to it. "
+            "Set it and try again."
         )
     return value
 

@@ -1,6 +1,7 @@
 """How a command ends early: one sentence, an exit status, and a traceback where it is asked for."""
 
 import functools
+import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,8 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:  # noqa: BLE001 - the last one to hear of it tells the user
             if options.get("debug"):
                 traceback.print_exc()
+            if options.get("as_json"):
+                sys.stdout.write(json.dumps({"status": "refused", "error": _sentence(error)}, indent=2) + "\n")
             sys.stderr.write(f"{_sentence(error)}\n")
             raise typer.Exit(_status(error)) from None
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NEXT_COMMAND = "make dev"
 SERVE_COMMAND = "make serve"
 NOTHING_TO_DO = "Nothing to do: every asset is up to date with its source, its config and the code."
+_SHOWN_FEATURES = 13
 _USED = ("wall_seconds", "cpu_seconds", "peak_memory_mib", "requested_memory", "requested_cpu")
 _LINEAGES = {
     "binarized_wine": ("binarized_wine", "raw_wine"),
@@ -63,6 +64,7 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
         },
         "hyperparameters": shown.get("wine_model", {}).get("hyperparameters"),
         "evaluation": {"metrics": evaluation.get("metrics"), "reference": evaluation.get("reference_metrics")},
+        "warnings": _warnings(shown),
         "parity_max_difference": onnx.get("parity_max_difference"),
         "predictions": shown.get("wine_predictions", {}).get("sample"),
         "assets": {
@@ -74,6 +76,12 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
         "report": evaluation.get("report"),
         "next": NEXT_COMMAND,
     }
+
+
+def _warnings(assets: Assets) -> dict[str, str]:
+    """Return what each asset's materialization warned of, by its name."""
+    said = {name: str(metadata.get("warnings") or "none") for name, metadata in assets.items()}
+    return {name: wording.in_flags(text) for name, text in said.items() if text != "none"}
 
 
 def _is_of_what_is_shown(assets: Assets, name: str) -> bool:
@@ -93,6 +101,8 @@ def _rows(raw: dict[str, Any], wanted: str | None) -> dict[str, Any]:
         "same_content_as": None if origin == read else read,
         "rows": raw.get("dagster/row_count"),
         "classes": raw.get("classes"),
+        "features": raw.get("features"),
+        "indexes_left_out": raw.get("indexes_left_out"),
     }
 
 
@@ -109,7 +119,14 @@ def show(values: dict[str, Any], console: Console) -> None:
     _show_evaluation(values["evaluation"], console)
     _show_predictions(values["predictions"], console)
     _show_assets(values["assets"], console)
+    _show_warnings(values["warnings"], console)
     _show_places(values, console)
+
+
+def _show_warnings(warnings: dict[str, str], console: Console) -> None:
+    console.print()
+    for name, text in warnings.items():
+        console.print(f"Warning {name}: {text}", style="yellow", soft_wrap=True)
 
 
 def _show_failure(values: dict[str, Any]) -> None:
@@ -138,6 +155,7 @@ def _show_data(values: dict[str, Any], console: Console) -> None:
     same = f", with the same content as {data['same_content_as']}" if data["same_content_as"] else ""
     table.add_row("Data", f"{data['origin']}{same}")
     table.add_row("Rows", f"{data['rows']:,} in classes {_counts(data['classes'])}")
+    table.add_row("Features", _features(data))
     table.add_row("Binarized", _counts(data["binarized_classes"]))
     table.add_row("Hyperparameters", ", ".join(f"{name}={value}" for name, value in values["hyperparameters"].items()))
     table.add_row(
@@ -182,6 +200,13 @@ def _print_table(console: Console, title: str, header: tuple[str, ...], rows: It
         table.add_row(*row)
     console.print()
     console.print(table)
+
+
+def _features(data: dict[str, Any]) -> str:
+    names, left_out = data["features"] or [], data["indexes_left_out"]
+    shown = ", ".join(names[:_SHOWN_FEATURES])
+    more = f" and {len(names) - _SHOWN_FEATURES} more" if len(names) > _SHOWN_FEATURES else ""
+    return f"{len(names)}: {shown}{more}" + (f"; left out as an index: {', '.join(left_out)}" if left_out else "")
 
 
 def _counts(classes: dict[str, int]) -> str:

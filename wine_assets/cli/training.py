@@ -33,7 +33,8 @@ def run(request: requests.Request, display: Display, *, force: bool) -> bool:
         plan = summary.Plan(names, stale, config.source)
         job = defs.resolve_job_def("training_job")
         finished = _launched(dagster, job, launch_config(config), names, console) if names else None
-        result = summary.result(runs.latest_metadata(dagster), plan, finished)
+        shown = runs.latest_metadata(dagster, finished.run_id if finished is not None else "")
+        result = summary.result(shown, plan, finished)
     if display.as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:

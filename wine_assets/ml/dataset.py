@@ -71,9 +71,10 @@ def _negative_labels(labels: "pd.Series[Any]", params: BinarizeParams) -> list[A
     by_text = {str(label): label for label in labels.dropna().unique()}
     absent = [name for name in params.negative_classes if name not in by_text]
     if absent:
+        default = " (the default)" if params.negative_classes == BinarizeParams().negative_classes else ""
         raise DataError(
-            f"`negative_classes` names {_quoted(absent)}, which no row has. The classes are {_listed(labels)}: "
-            "change `negative_classes` in the run config"
+            f"`negative_classes` names {_quoted(absent)}{default}, which no row has. "
+            f"The classes are {_listed(labels)}: change `negative_classes` in the run config"
         )
     return [by_text[name] for name in params.negative_classes]
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_ROWS = 5
+LARGEST = 3.4028234663852886e38
+"""The largest number that a float32 holds, which is what models take."""
 MIN_ROWS_PER_CLASS = 2
 
 REMEDIES = {
@@ -137,9 +139,10 @@ def _not_finite(column: "pd.Series[Any]") -> Finding:
     import numpy as np
 
     values = column.to_numpy()
-    rows = np.flatnonzero(~np.isfinite(values))
-    missing = int(np.isnan(values[rows]).sum())
-    counts = {"missing (NaN)": missing, "infinite": len(rows) - missing}
+    rows = np.flatnonzero(~(np.abs(values) <= LARGEST))
+    missing, infinite = (int(test(values[rows]).sum()) for test in (np.isnan, np.isinf))
+    too_large = len(rows) - missing - infinite
+    counts = {"missing (NaN)": missing, "infinite": infinite, f"too large (beyond {LARGEST:.3g})": too_large}
     found = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return Finding(str(column.name), f"`{column.name}` has {found} {'value' if len(rows) == 1 else 'values'}", rows)
 

@@ -1,5 +1,6 @@
 """A model released: published with all that is known of it, and made champion."""
 
+import contextlib
 import datetime as dt
 import json
 import platform
@@ -25,6 +26,7 @@ BINS = 10
 SAMPLE_ROWS = 16
 _PACKAGES = ("wine-assets", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
 _GIT_TIMEOUT_S = 10
+_PROMOTION_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def released(models: Path, candidate: Candidate, origin: "Provenance", report: b
     """Publish a candidate in the repository below `models`, and make it champion.
 
     Raise ParityError unless it answers as its estimator, ArtifactError when it can't be published, and ConflictError
-    when another release came between. What was champion before stays so then.
+    when others came first again and again. What was champion before stays so then.
     """
     from wine_assets.inference import ModelRepository
 
@@ -122,14 +124,25 @@ def release(
 ) -> Release:
     """Publish a model unless the newest version has the same content, and make it champion unless it is.
 
-    Raise ArtifactError for a model that isn't what `about` says, and ConflictError when another release came between.
+    Raise ArtifactError for a model that isn't what `about` says, and ConflictError when others came first every time.
     """
-    champion = repository.champion()
     newest = _same_content(repository, about)
     number = newest or repository.publish(model, about, origin, report)
-    if champion is None or champion.version != number:
-        champion = repository.promote(number, expected=champion, by=f"run {origin.run_id}")
-    return Release(repository.folder, champion, is_new=newest is None)
+    promotion = _promoted(repository, number, f"run {origin.run_id}")
+    return Release(repository.folder, promotion, is_new=newest is None)
+
+
+def _promoted(repository: "ModelRepository", number: int, by: str) -> "Promotion":
+    """Make a version the champion; of releases at the same time, the last one's stays."""
+    from wine_assets.errors import ConflictError
+
+    for _ in range(_PROMOTION_TRIES):
+        champion = repository.champion()
+        if champion is not None and champion.version == number:
+            return champion
+        with contextlib.suppress(ConflictError):
+            return repository.promote(number, expected=champion, by=by)
+    raise ConflictError(f"Other releases came before this one {_PROMOTION_TRIES} times in a row. Release it again.")
 
 
 def _same_content(repository: "ModelRepository", about: "Content") -> int | None:

@@ -15,7 +15,7 @@ from wine_assets.ml.typed import Typed
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = "1"
+VERSION = "2"
 Layout = Literal["wine", "table"]
 
 _CLASS_COLUMN = (
@@ -25,7 +25,7 @@ _CLASS_COLUMN = (
 )
 _FEATURES = (
     "Names of the columns to learn from, in this order. Default: empty, which takes every column but the class "
-    "column, in the order of the source."
+    "column, and but those that number the rows and are named so (id, index, nr, wine_id), in the order of the source."
 )
 
 
@@ -122,6 +122,8 @@ class Table:
     fingerprint: str
     origin: str
     layout: Layout
+    indexes: tuple[str, ...] = ()
+    """The columns that were left out because they number the rows."""
 
 
 def fingerprint(source: Source) -> str:
@@ -172,12 +174,13 @@ def _from_file(source: FileSource) -> Table:
     from wine_assets.ml.table_layout import shaped
 
     raw, content_hash = table_file.read(source.path)
-    frame, layout = shaped(raw, source.class_column, source.features, source.path)
+    frame, layout, indexes = shaped(raw, source.class_column, source.features, source.path)
     return Table(
         frame,
         _combined(source, content_hash, table_file.named_format(source.path)),
         f"the file {source.path}",
         layout,
+        tuple(indexes),
     )
 
 
@@ -188,8 +191,8 @@ def _from_sql(source: SqlSource) -> Table:
     url = _database_url(source)
     raw, content_hash = sql_query.read(source.query, url)
     database = sql_query.public_name(url)
-    frame, layout = shaped(raw, source.class_column, source.features, f"The query on {database}")
-    return Table(frame, _combined(source, content_hash), f"a query on {database}", layout)
+    frame, layout, indexes = shaped(raw, source.class_column, source.features, f"The query on {database}")
+    return Table(frame, _combined(source, content_hash), f"a query on {database}", layout, tuple(indexes))
 
 
 def _combined(source: FileSource | SqlSource, content_hash: str, named_format: str = "") -> str:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN_COLUMNS = 20
-_CLASS_AND_INDEX = 2
+_CLASS_AND_INDEX = _CLASS_AND_FEATURE = 2
 _EXACT_FLOATS = 2**53  # beyond it, not every whole number has a float64
 _INDEX_NAMES = ("index", "id", "no", "nr", "row", "rowid", "row_id", "rownames", "rn", "#")
 
 
 def shaped(
     frame: "pd.DataFrame", class_column: str, features: list[str], name: str
-) -> "tuple[pd.DataFrame, Literal['wine', 'table']]":
-    """Return the features and the class of a table as it was read, and which layout was recognised.
+) -> "tuple[pd.DataFrame, Literal['wine', 'table'], list[str]]":
+    """Return the features and the class of a table as it was read, its layout, and the columns left out as an index.
 
     A frame whose columns are numbers came from a file without a header. Raises SourceError when there is no
     class column, more than one, or a column that was asked for isn't there.
@@ -28,11 +28,15 @@ def shaped(
     if not len(frame):
         raise SourceError(f"{name} has a header but no rows: check how it was written")
     if not isinstance(frame.columns[0], str):
-        return _unnamed_wine(frame, name), "wine"
+        return _unnamed_wine(frame, name), "wine", []
     _check_names(frame, name)
-    frame = _without_index(_without_blank_columns(frame, name))
+    frame = _without_blank_columns(frame, name)
+    indexes = _indexes(frame, [class_column, *features])
+    frame = frame.drop(columns=indexes)
     wine = None if class_column or features else _named_wine(frame, name)
-    return (_plain(frame, class_column, features, name), "table") if wine is None else (wine, "wine")
+    if wine is not None:
+        return wine, "wine", indexes
+    return _plain(frame, class_column, features, name), "table", indexes
 
 
 def _check_names(frame: "pd.DataFrame", name: str) -> None:
@@ -143,12 +147,19 @@ def _is_blank(column: str) -> bool:
     return not column.strip() or column.startswith("Unnamed: ")
 
 
-def _without_index(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Leave out a first column that is named like an index and only counts the rows."""
-    first = frame.columns[0]
-    if frame.shape[1] > _CLASS_AND_INDEX and first.lower() in _INDEX_NAMES and _counts_up(frame.iloc[:, 0]):
-        return frame.iloc[:, 1:]
-    return frame
+def _indexes(frame: "pd.DataFrame", wanted: list[str]) -> list[str]:
+    """Return the columns that are named like an index and number the rows, in whatever order; not the `wanted` ones.
+
+    Such a number often tells the class of its row, because rows are stored class by class, and means nothing.
+    """
+    known = {name.strip().lower() for name in wanted}
+    found = [column for column in frame.columns if _is_named_like_an_index(column) and column.lower() not in known]
+    found = [column for column in found if frame[column].dtype.kind == "i" and frame[column].is_unique]
+    return found if frame.shape[1] - len(found) >= _CLASS_AND_FEATURE else []
+
+
+def _is_named_like_an_index(column: str) -> bool:
+    return column.lower() in _INDEX_NAMES or column.lower().endswith("_id")
 
 
 def _counts_up(column: "pd.Series[Any]") -> bool:

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from wine_assets.errors import TrainingError
+from wine_assets.errors import TrainingError, as_sentence
 from wine_assets.ml import dataset
 from wine_assets.ml.families.base import TrainingData
 from wine_assets.ml.families.registry import family_of
@@ -69,4 +69,4 @@ def _fitted(X: Any, y: Any, hyperparameters: Typed) -> Any:
 
 
 def _first_sentence(message: str) -> str:
-    return message.strip().partition("\n")[0].strip()
+    return as_sentence(message.strip().partition("\n")[0].rstrip(" :"))

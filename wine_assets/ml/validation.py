@@ -1,6 +1,5 @@
 """Checks that rows must pass before anything is learned from them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wine_assets.errors import DataError
 from wine_assets.ml.dataset import TARGET
 from wine_assets.ml.duplicates import duplicate_rows
-from wine_assets.ml.findings import FINDERS, FIRST_ROWS, MIN_ROWS_PER_CLASS, REMEDIES, Finding, outside
+from wine_assets.ml.findings import FINDERS, FIRST_ROWS, LARGEST, MIN_ROWS_PER_CLASS, REMEDIES, Finding, outside
 from wine_assets.ml.wine_layout import FEATURES, PHYSICAL_RANGES
 
 if TYPE_CHECKING:
@@ -30,7 +29,9 @@ CHECKS = (
     CheckSpec("readable", "The source can be read: it is there, whole, and what it says it is.", blocking=True),
     CheckSpec("columns", "Every expected column is there once, in order, and no other.", blocking=True),
     CheckSpec("types", "Features are numbers, class labels are integers or text.", blocking=True),
-    CheckSpec("finite", "No feature has a missing or an infinite value.", blocking=True),
+    CheckSpec(
+        "finite", "No feature has a missing or an infinite value, or one too large for a float32.", blocking=True
+    ),
     CheckSpec("classes", "Every row has a class; there are two or more, with two or more rows each.", blocking=True),
     CheckSpec("ranges", "Values of wine features are physically possible.", blocking=False),
     CheckSpec("duplicates", "No row equals an earlier one.", blocking=False),
@@ -175,7 +176,7 @@ def _extremes(column: "pd.Series[Any]") -> tuple[float, float]:
 def _is_finite(column: "pd.Series[Any]") -> bool:
     if not _is_numeric(column) or not len(column):
         return True
-    return all(map(math.isfinite, _extremes(column)))
+    return all(abs(extreme) <= LARGEST for extreme in _extremes(column))  # False for NaN
 
 
 def _is_within(column: "pd.Series[Any]", low: float, high: float) -> bool:

@@ -25,6 +25,8 @@ def raw_wine(config: RawWineConfig) -> Made:
         metadata={
             **described.frame(source.frame),
             "origin": source.origin,
+            "features": [name for name in source.frame.columns if name != "target"],
+            "indexes_left_out": list(source.indexes),
             "classes": described.class_counts(source.frame["target"]),
         },
     )

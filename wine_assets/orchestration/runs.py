@@ -101,13 +101,13 @@ def execute(
     return Finished(run_id, result.success, " ".join(sentences), "\n".join(tracebacks), tuple(made), failed)
 
 
-def latest_metadata(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
-    """Return the metadata of the newest materialization of each asset, as plain values.
+def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str, dict[str, Any]]:
+    """Return the metadata of each asset's materialization by this run, or else of its newest, as plain values.
 
     Beside them are the `run_id` that it is of, its `data_version`, and the `inputs` that it was made of: the data
     version of each, by name.
     """
-    records = {step: versions.latest(instance, dg.AssetKey(step.name)) for step in STEPS}
+    records = {step: versions.chosen(instance, run_id, dg.AssetKey(step.name)) for step in STEPS}
     return {
         step.name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
         | {"run_id": record.run_id, "data_version": versions.recorded(record), "inputs": _inputs(step, record)}

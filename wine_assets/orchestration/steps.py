@@ -42,6 +42,12 @@ class Made:
     """What the data version is made of in place of the config, where the content has a hash of its own."""
 
     @property
+    def all_warnings(self) -> list[str]:
+        """What should be warned of, and what each check says that failed and doesn't block."""
+        failed = [outcome.message for outcome in self.outcomes if not outcome.blocking and not outcome.passed]
+        return [*self.warnings, *failed]
+
+    @property
     def refusals(self) -> list[str]:
         """What each blocking check that failed says; a value with any of these is not stored."""
         return [outcome.message for outcome in self.outcomes if outcome.blocking and not outcome.passed]
@@ -176,7 +182,7 @@ def _events(
         raise dg.Failure(" ".join(made.refusals), allow_retries=False)
     for warning in made.warnings:
         context.log.warning(warning)
-    metadata = {**made.metadata, **shown, "warnings": " ".join(made.warnings) or "none"}
+    metadata = {**made.metadata, **shown, "warnings": " ".join(made.all_warnings) or "none"}
     yield _output(made.value, metadata, version)
     yield from results
 

@@ -12,6 +12,8 @@ from wine_assets.errors import ArtifactError
 
 _DIGITS = 32
 _CONSUMED_LIMIT = 1024
+_LATE_RECORDS = 20
+"""Among how many of the newest records a run's own is looked for."""
 _consumed: dict[tuple[str, str], str] = {}
 
 
@@ -29,6 +31,13 @@ def latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord 
     """Return the record of the newest materialization of an asset, or None."""
     records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=1).records
     return records[0] if records else None
+
+
+def chosen(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dg.EventLogRecord | None:
+    """Return the record of an asset's materialization by a run, or else of the newest there is, or None."""
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=_LATE_RECORDS).records
+    own = [record for record in records if record.run_id == run_id]
+    return next(iter([*own, *records]), None)
 
 
 def recorded(record: dg.EventLogRecord) -> str:
@@ -57,12 +66,10 @@ def forget(run_id: str, key: dg.AssetKey) -> None:
 
 
 def _look_up(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> str:
-    records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=20).records
-    own = [record for record in records if record.run_id == run_id]
-    chosen = next(iter([*own, *records]), None)
-    if chosen is None:
+    record = chosen(instance, run_id, key)
+    if record is None:
         raise ArtifactError(f"{key.to_user_string()} has never been materialized. Materialize it first.")
-    return recorded(chosen)
+    return recorded(record)
 
 
 def _remember(run_id: str, key: dg.AssetKey, version: str) -> str:

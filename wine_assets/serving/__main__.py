@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(chosen: ServeSettings, arguments: Sequence[str]) -> int:
     logs.configure()
+    settings.spare_threads()
     descriptor = settings.inherited_socket()
     if descriptor is None and chosen.workers > 1:
         from wine_assets.serving.listening import listening_socket

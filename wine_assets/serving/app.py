@@ -14,7 +14,7 @@ from wine_assets.serving.bearer import Bearer
 from wine_assets.serving.bodies import Receive
 from wine_assets.serving.logs import LOGGER, log
 from wine_assets.serving.metrics import CONTENT_TYPE as METRICS
-from wine_assets.serving.metrics import OTHER, Metrics
+from wine_assets.serving.metrics import METHODS, OTHER, Metrics
 from wine_assets.serving.plane import EXTENSIONS, SERVER_NAME, DataPlane
 from wine_assets.serving.protocol import BINARY, JSON
 from wine_assets.serving.refusals import (
@@ -155,8 +155,10 @@ class App:
 
     async def _reply(self, method: str, route: Route, call: Call, request_id: bytes) -> Reply:
         try:
-            handler = self._handler(method, route, call)
-            reply: Reply = await handler(call) if self._tracing is None else await self._traced(handler, route, call)
+            if self._tracing is None or "POST" not in route.methods:
+                reply = await self._handler(method, route, call)(call)
+            else:
+                reply = await self._traced(self._tracing, method if method in METHODS else OTHER, route, call)
         except RefusalError as error:
             return _refusal(error)
         except Exception:
@@ -175,10 +177,13 @@ class App:
             return handler
         return _not_found if route is _NO_ROUTE else _not_allowed(route)
 
-    async def _traced(self, handler: Callable[[Call], Awaitable[Reply]], route: Route, call: Call) -> Reply:
-        assert self._tracing is not None  # noqa: S101 - for the type checker
-        with self._tracing.span(route.template, call.headers) as span:
-            reply = await handler(call)
+    async def _traced(self, tracing: Tracing, method: str, route: Route, call: Call) -> Reply:
+        with tracing.span(f"{method} {route.template}", call.headers) as span:
+            try:
+                reply = await self._handler(method, route, call)(call)
+            except RefusalError as error:
+                reply = _refusal(error)
+            span.set_attribute("http.route", route.template)
             span.set_attribute("http.response.status_code", reply.status)
             return reply
 

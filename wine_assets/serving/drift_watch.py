@@ -12,14 +12,15 @@ from wine_assets.serving.plane import Served
 
 WINDOW_ROWS = 10_000
 LEAST_ROWS = 100
-_BATCHES = 4096
+_BATCHES = 1024
+_BATCH_ROWS = 256
 
 
 class DriftWatch:
     """Takes rows as they are answered, which costs next to nothing, and counts them later, many at once.
 
-    The counts are of about the last `WINDOW_ROWS` rows: older ones weigh half as much at each turn. When more requests
-    come than are kept between two counts, the newest are counted.
+    The counts are of about the last `WINDOW_ROWS` rows: older ones weigh half as much at each turn. Of a large batch,
+    rows from all over it are counted; of more requests than are kept between two counts, the newest.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,8 @@ class DriftWatch:
 
     def add(self, served: Served, rows: Rows) -> None:
         """Remember rows that a model answered."""
-        self._recent.append((served, rows[:WINDOW_ROWS]))
+        step = 1 + (len(rows) - 1) // _BATCH_ROWS
+        self._recent.append((served, rows[::step].copy()))  # a view would keep the whole body of a request
 
     def update(self) -> dict[str, float]:
         """Count what was remembered; return the PSI of each feature, none while there are too few rows to tell."""

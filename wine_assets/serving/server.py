@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from wine_assets.errors import ArtifactError
 from wine_assets.inference import ModelRepository
 from wine_assets.serving import telemetry
 from wine_assets.serving.app import App, Options
@@ -109,7 +110,8 @@ def _reloader(settings: ServeSettings, plane: DataPlane, metrics: Metrics) -> Re
     loop = asyncio.get_running_loop()
 
     def swap(served: Served) -> None:
-        served.predictor.warm()  # in the loop's own thread, where the rows of requests will be answered
+        with contextlib.suppress(ArtifactError):  # it has answered its samples; zeros may be beyond it
+            served.predictor.warm()  # in the loop's own thread, where the rows of requests will be answered
         plane.served = served
 
     def swap_soon(served: Served) -> None:

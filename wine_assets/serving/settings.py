@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_type_hints
@@ -160,6 +160,15 @@ def described() -> dict[str, _Setting]:
 def telemetry_endpoint(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return where traces go, None when nobody set it."""
     return environment.get(TELEMETRY_VARIABLE) or None
+
+
+def spare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Keep numpy's libraries from a thread for each processor of the machine: call it before numpy is imported.
+
+    They know nothing of the share that a container has, and the server computes with onnxruntime.
+    """
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment.setdefault(name, "1")
 
 
 def inherited_socket(environment: Mapping[str, str] = os.environ) -> int | None:

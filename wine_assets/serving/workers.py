@@ -47,7 +47,9 @@ class Workers:
         descriptor = self._bound.fileno()
         shared = {SOCKET_VARIABLE: str(descriptor), SHARED_FIGURES_VARIABLE: self._folder}
         command = [sys.executable, "-m", "wine_assets.serving", *self._arguments]
-        worker = subprocess.Popen(command, pass_fds=[descriptor], env=os.environ | shared)  # noqa: S603 - this program
+        worker = subprocess.Popen(  # noqa: S603 - this program
+            command, pass_fds=[descriptor], env=os.environ | shared, process_group=0
+        )  # in groups of their own, so that Ctrl-C reaches them once
         self._alive[worker] = time.monotonic()
 
     def _replace_the_dead(self) -> None:
@@ -69,6 +71,7 @@ class Workers:
     def _stop(self) -> int:
         for worker in self._alive:
             worker.send_signal(signal.SIGTERM)
+        self._bound.close()  # what connects after the last worker closed it is refused, and doesn't wait
         end = time.monotonic() + self._settings.drain_s + self._settings.finish_s + _GRACE_S
         for worker in self._alive:
             try:

@@ -11,9 +11,11 @@ import dagster as dg
 import pytest
 from sklearn.datasets import load_wine
 
+from wine_assets.inference import Predictor
 from wine_assets.ml.evaluation import EvaluationParams
 from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
 from wine_assets.ml.prediction import PredictionsParams
+from wine_assets.ml.wine_layout import FEATURES
 from wine_assets_tests.cli.command_line import (
     ASSETS,
     MODEL_ASSETS,
@@ -23,6 +25,7 @@ from wine_assets_tests.cli.command_line import (
     is_sentence,
     recorded,
     runs,
+    started,
 )
 
 
@@ -205,6 +208,39 @@ def test_a_failed_run_says_why_in_a_sentence_and_what_stays(arguments: list[str]
     assert "FAILED" in ended.out
 
 
+@pytest.mark.usefixtures("made")
+def test_what_is_warned_of_is_shown_to_people_and_machines() -> None:
+    ended = called("run", "--json", "--max-iter", "1", *QUICK)
+    assert (ended.status, [*json.loads(ended.out)["warnings"]]) == (0, ["wine_model"])
+    told = called("run", "--max-iter", "1", *QUICK).out
+    assert re.search(r"^Warning wine_model: lbfgs failed to converge .*[^:]\.$", told, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("made")
+def test_repeated_rows_are_warned_of(wine: Path) -> None:
+    wine.write_text(wine.read_text() + wine.read_text().splitlines()[-1])
+    warnings = json.loads(called("run", "--json", "--source", str(wine), *QUICK).out)["warnings"]
+    assert "1 row equals an earlier one" in warnings["raw_wine"]
+
+
+@pytest.mark.usefixtures("made")
+def test_two_runs_at_once_each_show_their_own_model(made: Path) -> None:
+    """Each shows what it made itself, also where the other one has replaced it by then."""
+    commands = [started(made, "run", "--json", "--force", "--C", C, *QUICK) for C in ("0.3", "0.7")]
+    results = [json.loads(command.communicate(timeout=280)[0]) for command in commands]
+    for result, C in zip(results, (0.3, 0.7), strict=True):
+        assert result["hyperparameters"]["C"] == C
+        assert {asset["run_id"] for asset in result["assets"].values()} == {result["run_id"]}
+        assert json.loads(Predictor.load(result["model"]).metadata["hyperparameters"])["C"] == C
+
+
+def test_a_machine_is_told_of_a_refusal_too() -> None:
+    ended = called("run", "--json", "--C=-1")
+    refused = json.loads(ended.out)
+    assert (ended.status, refused["status"]) == (2, "refused")
+    assert "C must be greater than 0" in refused["error"]
+
+
 def test_a_run_that_failed_half_way_speaks_of_one_model_and_of_options(made: Path) -> None:
     before = recorded(made)
     ended = called("run", "--json", "--C", "0.5", "--folds", "100")
@@ -281,6 +317,8 @@ def test_a_machine_reads_one_object_and_people_the_progress() -> None:
         "same_content_as": None,
         "rows": 178,
         "classes": {"0": 59, "1": 71, "2": 48},
+        "features": [*FEATURES],
+        "indexes_left_out": [],
         "binarized_classes": {"0": 59, "1": 119},
     }
     assert result["hyperparameters"] == LogisticRegressionHyperparameters().model_dump()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -236,6 +237,27 @@ def test_a_table_with_some_columns_of_the_wine_data_is_a_table_of_its_own(
 ) -> None:
     bundled.drop(columns=list(bundled.columns[:4])).to_csv(tmp_path / "a.csv", index=False)
     assert read(tmp_path / "a.csv").layout == "table"
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "wine_id", "nr"])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_column_that_numbers_the_rows_is_left_out_wherever_it_is(
+    tmp_path: Path, *, name: str, shuffled: bool, place: int
+) -> None:
+    frame = SMALL.copy()
+    frame.insert(place, name, range(100, 100 + len(frame)))
+    (frame.sample(frac=1, random_state=1) if shuffled else frame).to_csv(tmp_path / "a.csv", index=False)
+    table = read(tmp_path / "a.csv")
+    assert (name not in table.frame.columns, table.indexes) == (True, (name,))
+    assert name in read(tmp_path / "a.csv", features=["age", name]).frame.columns
+
+
+def test_a_column_named_like_an_index_that_numbers_nothing_is_a_feature(tmp_path: Path) -> None:
+    SMALL.assign(id=7, row=0.5 + np.arange(len(SMALL))).to_csv(tmp_path / "a.csv", index=False)
+    table = read(tmp_path / "a.csv")
+    assert {"id", "row"} <= {*table.frame.columns}
+    assert table.indexes == ()
 
 
 def test_any_table_with_a_class_column_is_read_as_it_is(tmp_path: Path) -> None:

@@ -53,13 +53,20 @@ def test_the_frame_is_left_as_it_was(bundled: pd.DataFrame) -> None:
     values=arrays(
         np.float64,
         st.tuples(st.integers(4, 30), st.integers(1, 4)),
-        elements={"allow_nan": False, "allow_infinity": False},
+        elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
     )
 )
 def test_any_finite_frame_of_two_classes_passes(values: np.ndarray[Any, Any]) -> None:
     frame = pd.DataFrame(values, columns=[f"x{place}" for place in range(values.shape[1])])
     frame["target"] = [place % 2 for place in range(len(frame))]
     assert set(failed(frame, "table")) <= {"duplicates"}
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300])
+def test_a_number_that_no_float32_holds_is_named(bundled: pd.DataFrame, value: float) -> None:
+    outcome = only_failure(changed(bundled, 7, "ash", value), "table", features=FEATURES)
+    assert outcome.blocking
+    assert "`ash` has 1 too large (beyond 3.4e+38) value (first rows, counted from 0: 7)" in outcome.message
 
 
 @settings(max_examples=50, deadline=None)

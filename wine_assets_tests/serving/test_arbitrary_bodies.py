@@ -81,6 +81,7 @@ def test_any_body_gets_an_answer_that_was_thought_of(server: Running, client: Cl
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
 def test_twenty_thousand_bodies_get_answers_that_were_thought_of(server: Running) -> None:
     _ask(server, SOAK_EXAMPLES)

@@ -6,10 +6,11 @@ import zlib
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from wine_assets_tests.serving.models import expected, named_rows, request, rows
-from wine_assets_tests.serving.running import Client, Reply
+from wine_assets_tests.serving.running import Client, Reply, Running
 
 INFER = "/v2/models/wine/infer"
 WIDTH = 13
@@ -78,6 +79,13 @@ def test_fields_that_are_not_known_are_ignored(client: Client) -> None:
     body = request(rows()[:1], parameters={"priority": 3, "x": [1]}, novelty={"deep": [[]]}, outputs=None)
     body["inputs"][0] |= {"parameters": {"content_type": "np"}, "more": 1}
     assert outputs_of(client.post(INFER, body))["label"]["data"] == expected(1)[0][:1]
+
+
+def test_a_server_has_few_threads_however_large_the_batches(server: Running, client: Client) -> None:
+    """Whatever the machine has: a container may have one processor of many."""
+    for _ in range(10):
+        outputs_of(client.post(INFER, request(np.tile(rows(), (10, 1)))))
+    assert psutil.Process(server.process.pid).num_threads() <= 4
 
 
 # --- binary tensors ----------------------------------------------------------

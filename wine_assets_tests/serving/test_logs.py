@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,17 @@ def test_requests_are_logged_without_what_they_say(repository: ModelRepository, 
         server.wait_for_version(1)
         server.post("/v2/models/wine/infer", request(rows()[:1]), X_Request_Id="mine")
         server.get("/v2/models/secret-name", X_Request_Id="other")
-        lines = {line["request_id"]: line for line in server.log() if line["message"] == "request"}
+        server.wait_for(lambda: {"mine", "other"} <= _by_id(server).keys())  # the answer comes before the line
+        lines = _by_id(server)
     assert lines["mine"]["status"] == 200
     assert lines["mine"]["route"] == "/v2/models/{model_name}/infer"
     assert lines["mine"]["milliseconds"] > 0
     assert lines["other"]["status"] == 404
     assert "secret-name" not in log.read_text()
+
+
+def _by_id(server: Running) -> dict[str, dict[str, Any]]:
+    return {line["request_id"]: line for line in server.log() if line["message"] == "request"}
 
 
 def test_a_server_says_where_it_listens_and_what_it_serves(own: Running) -> None:

@@ -74,6 +74,7 @@ def test_the_server_keeps_to_its_description(server: Running, tmp_path: Path) ->
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
 def test_the_server_keeps_to_its_description_in_ten_thousand_cases(server: Running, tmp_path: Path) -> None:
     _explore(server, tmp_path, SOAK_EXAMPLES)
