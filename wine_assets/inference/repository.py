@@ -143,7 +143,10 @@ class ModelRepository:
         return stored
 
     def promote(self, version: int, *, expected: Promotion | None, by: str) -> Promotion:
-        """Make a verified version the champion in place of `expected`; raise ConflictError if another one is."""
+        """Make a verified version the champion in place of `expected`; raise ConflictError if another one is.
+
+        Nothing moves, and nothing is logged, where the version is the champion already.
+        """
         return self._move(version, expected, by, rollback=False)
 
     def rollback(self, *, by: str) -> Promotion:
@@ -188,6 +191,8 @@ class ModelRepository:
         if found != expected:
             now = f"version {found.version} is, since {found.at}" if found else "there is none"
             raise ConflictError(f"The champion isn't what it was: {now}. Look at it, and promote again.")
+        if found is not None and found.version == version:
+            return found
         moved = Promotion(
             serial=1 if found is None else found.serial + 1,
             version=stored.version,
