@@ -1,5 +1,8 @@
+import hashlib
+import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper
 
-from wine_assets.errors import ArtifactError
-from wine_assets.inference.predictor import Predictor
+from wine_assets.errors import ArtifactError, InputError, RepositoryError
+from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.ml.hyperparameters import REFERENCE
+from wine_assets_tests.inference.published import Publishable
 from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS, exported, fitted, wine
 
 
@@ -29,8 +33,8 @@ def rows() -> Any:
 def test_a_model_answers_with_labels_and_probabilities(content: bytes, rows: Any) -> None:
     predictor = Predictor(content)
     labels, probabilities = predictor.predict(rows), predictor.predict_proba(rows)
-    assert (labels.dtype, labels.shape) == (np.int64, (178,))
-    assert (probabilities.dtype, probabilities.shape) == (np.float32, (178, 2))
+    assert (str(labels.dtype), labels.shape) == ("int64", (178,))
+    assert (str(probabilities.dtype), probabilities.shape) == ("float32", (178, 2))
     assert labels[SAMPLED_ROWS].tolist() == SAMPLED_LABELS
     expected = fitted(REFERENCE).predict_proba(wine().drop(columns="target"))
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
@@ -88,11 +92,36 @@ def test_many_threads_may_ask_one_model(content: bytes, rows: Any) -> None:
 # --- what is refused ---------------------------------------------------------
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_without_a_champion_are_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"model\.onnx: No such file or directory\.$"):
         Predictor.load(tmp_path / "model.onnx")
-    with pytest.raises(ArtifactError, match=r"Is a directory\.$"):
+    with pytest.raises(RepositoryError, match=r"has no champion\. Publish and promote a version"):
         Predictor.load(tmp_path)
+
+
+def test_a_lone_model_is_verified_by_a_checksum_alone(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    assert not Predictor.load(path).verified
+    assert Predictor.load(path, expected_sha256=digest.upper()).verified
+    with pytest.raises(ArtifactError, match=f"has the SHA-256 {digest}, not 0000"):
+        Predictor.load(path, expected_sha256="0" * 64)
+    with pytest.raises(RepositoryError, match="is no folder with versions"):
+        Predictor.load(path, version=1)
+
+
+def test_a_repository_gives_its_champion_or_the_version_asked_for(
+    released: ModelRepository, second: Publishable
+) -> None:
+    second.publish(released)
+    champion, unpromoted = Predictor.load(released.folder), Predictor.load(released.folder, version=2)
+    assert (champion.version, champion.verified) == (1, True)
+    assert (unpromoted.version, unpromoted.verified) == (2, False)
+    assert champion.manifest is not None
+    assert champion.sha256 == champion.manifest.content.model_sha256
+    with pytest.raises(ArtifactError, match="has the SHA-256"):
+        Predictor.load(released.folder, expected_sha256="0" * 64)
 
 
 @pytest.mark.parametrize("kept", [0, 0.3, 0.7, 0.999])
@@ -104,6 +133,178 @@ def test_a_truncated_model_is_refused(kept: float, content: bytes) -> None:
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(ArtifactError, match=r"^onnxruntime can't load the model"):
         Predictor(b"<!doctype html>")
+
+
+# --- one row -----------------------------------------------------------------
+
+
+@pytest.fixture
+def named(rows: Any) -> list[dict[str, float]]:
+    return [dict(zip(wine().columns[:-1], map(float, row), strict=True)) for row in rows.astype(np.float32)]
+
+
+def test_a_row_has_the_same_bits_alone_by_name_and_in_any_batch(
+    content: bytes, rows: Any, named: list[dict[str, float]]
+) -> None:
+    predictor, rows = Predictor(content), rows.astype(np.float32)
+    labels, probabilities = predictor.predict_both(rows)
+    for at, values in enumerate(named):
+        alone = predictor.predict_both(rows[at : at + 1])
+        assert (alone[0][0], alone[1].tobytes()) == (labels[at], probabilities[at].tobytes())
+        answer = predictor.predict_one(**dict(reversed(values.items())))
+        assert (answer.label, answer.probabilities) == (labels[at], tuple(probabilities[at].tolist()))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_batch_has_the_bits_of_small_ones_with_any_number_of_threads(
+    content: bytes, rows: Any, threads: int
+) -> None:
+    one, many = Predictor(content), Predictor(content, threads=threads)
+    large = np.tile(rows, (20, 1))
+    assert many.threads == threads
+    assert many.predict_proba(large).tobytes() == np.tile(one.predict_proba(rows), (20, 1)).tobytes()
+    assert many.predict(large).tobytes() == np.tile(one.predict(rows), 20).tobytes()
+
+
+def test_answers_stay_as_they_were_when_others_are_asked_for(content: bytes, rows: Any) -> None:
+    """The buffers of a thread are its own, and what it hands out is not."""
+    predictor, rows = Predictor(content), rows.astype(np.float32)
+    first = predictor.predict_proba(rows[:1])
+    kept = first.copy()
+    predictor.predict_proba(rows[100:101])
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"hue": float("nan")}, r"^`hue` must be a finite number of at most 3\.4e\+38, got nan\.$"),
+        ({"hue": float("inf")}, "`hue` must be a finite number"),
+        ({"hue": 1e39}, r"`hue` must be a finite number of at most 3\.4e\+38, got 1e\+39\."),
+        ({"hue": 10**400}, "`hue` must be a finite number"),
+        ({"hue": True}, "`hue` must be a number, got True"),
+        ({"hue": "1.0"}, r"`hue` must be a number, got '1\.0'"),
+        ({"hue": None}, "`hue` must be a number, got None"),
+        ({"tone": 1.0}, r"`tone` is not known\. The features are alcohol,"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(
+    content: bytes, named: list[dict[str, float]], changes: dict[str, Any], sentence: str
+) -> None:
+    predictor = Predictor(content)
+    with pytest.raises(InputError, match=sentence):
+        predictor.predict_one(**(named[0] | changes))
+    assert predictor.predict_one(**named[0]).label == 0, "it answers on as before"
+
+
+def test_a_value_that_is_missing_is_named(content: bytes, named: list[dict[str, float]]) -> None:
+    predictor = Predictor(content)
+    with pytest.raises(InputError, match=r"`alcohol` is missing\."):
+        predictor.predict_one(**{name: value for name, value in named[0].items() if name != "alcohol"})
+    with pytest.raises(InputError, match=r"`alcohol`, `malic_acid`, .* and 8 more are missing\."):
+        predictor.predict_one()
+
+
+def test_numbers_of_numpy_are_numbers_and_others_are_ignored_where_that_is_wanted(
+    content: bytes, named: list[dict[str, float]]
+) -> None:
+    expected = Predictor(content).predict_one(**named[0])
+    predictor = Predictor(content, extras="ignore")
+    given: dict[str, Any] = {name: np.float32(value) for name, value in named[0].items()} | {"colour": "red"}
+    assert predictor.predict_one(**given) == expected
+
+
+def test_a_row_of_an_array_is_checked_too(content: bytes, rows: Any) -> None:
+    row = rows[:1].astype(np.float32)
+    row[0, 3] = np.inf
+    with pytest.raises(InputError, match=r"`alcalinity_of_ash` is infinite in row 0\."):
+        Predictor(content).predict_proba(row)
+
+
+# --- threads, processes, coroutines ------------------------------------------
+
+
+def test_each_of_many_threads_gets_its_own_answer(content: bytes, rows: Any) -> None:
+    predictor, rows = Predictor(content), rows.astype(np.float32)
+    expected = predictor.predict_proba(rows)
+
+    def ask(at: int) -> bool:
+        row = at % len(rows)
+        return bool((predictor.predict_proba(rows[row : row + 1])[0] == expected[row]).all())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(4_000)))
+
+
+FORKING = """
+import os, sys, threading
+import numpy as np
+from wine_assets.inference import Predictor
+
+predictor = Predictor.load(sys.argv[1], threads=int(sys.argv[2]))
+rows = np.random.default_rng(0).uniform(1, 10, (5000, 13)).astype(np.float32)
+expected, alone = predictor.predict_proba(rows), predictor.predict_proba(rows[:1])
+stop = threading.Event()
+busy = threading.Thread(target=lambda: all(len(predictor.predict_proba(rows)) for _ in iter(stop.is_set, True)))
+busy.start()
+statuses = []
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        same = (predictor.predict_proba(rows) == expected).all() and (predictor.predict_proba(rows[:1]) == alone).all()
+        os._exit(0 if same else 3)
+    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+stop.set()
+busy.join()
+child = os.fork()
+if child == 0:
+    predictor.predict_proba(rows)
+    sys.exit(0)  # the interpreter ends as a whole
+statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert (predictor.predict_proba(rows) == expected).all()
+print(statuses)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_process_answers_as_its_parent_does_while_that_predicts(
+    content: bytes, tmp_path: Path, threads: int
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    command = [sys.executable, "-c", FORKING, str(path), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == str([0] * 6)
+
+
+def test_asking_again_and_again_takes_no_memory(content: bytes, named: list[dict[str, float]], rows: Any) -> None:
+    predictor, row = Predictor(content), rows[:1].astype(np.float32)
+
+    def ask(times: int) -> int:
+        tracemalloc.start()
+        try:
+            for _ in range(times):
+                predictor.predict_proba(row)
+                predictor.predict_one(**named[0])
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    ask(10)
+    assert abs(ask(20_000) - ask(50)) < 100_000, "not even five bytes a call"
+
+
+def test_onnxruntime_reports_nothing_to_anyone_and_starts_no_thread_for_that() -> None:
+    program = (
+        "import os, wine_assets.inference; "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], len(os.listdir('/proc/self/task')))"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["1", "1"]
 
 
 def with_metadata(content: bytes, **changed: str | None) -> bytes:

@@ -1,0 +1,162 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from wine_assets.errors import InputError
+from wine_assets.inference.features import rows_of
+
+NAMES = ("alcohol", "ash", "hue")
+ROWS = np.array([[13.5, 2, 1.25], [12, 3, 0.5]])
+
+
+def frame(**changes: Any) -> pd.DataFrame:
+    return pd.DataFrame(ROWS, columns=[*NAMES]).assign(**changes)
+
+
+FORMS: dict[str, Callable[[], Any]] = {
+    "an array": lambda: ROWS,
+    "an array in columns": lambda: np.asfortranarray(ROWS),
+    "a part of an array": lambda: np.repeat(ROWS, 2, axis=0)[::2],
+    "an array of objects": lambda: ROWS.astype(object),
+    "a list of rows": ROWS.tolist,
+    "a frame": frame,
+    "a frame in another order": lambda: frame()[["hue", "alcohol", "ash"]],
+    "a frame with a column of whole numbers": lambda: frame(ash=[2, 3]),
+    "a frame of nullable types": lambda: frame().convert_dtypes(),
+    "a frame of Arrow's types": lambda: frame().convert_dtypes(dtype_backend="pyarrow"),
+    "an Arrow table": lambda: pa.Table.from_pandas(frame()),
+    "an Arrow table in chunks": lambda: pa.concat_tables([pa.Table.from_pandas(frame())[i : i + 1] for i in (0, 1)]),
+    "an Arrow batch": lambda: pa.RecordBatch.from_pandas(frame()),
+    "columns by name": lambda: {name: ROWS[:, at].tolist() for at, name in enumerate(NAMES)},
+    "columns by name in another order": lambda: {name: ROWS[:, at] for at, name in reversed([*enumerate(NAMES)])},
+    "rows by name": lambda: [dict(zip(NAMES, row, strict=True)) for row in ROWS.tolist()],
+    "rows of numbers of numpy": lambda: [dict(zip(NAMES, row, strict=True)) for row in ROWS],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whatever_callers_have_becomes_the_same_rows(form: str) -> None:
+    rows = rows_of(FORMS[form](), NAMES)
+    assert (str(rows.dtype), rows.flags.c_contiguous) == ("float32", True)
+    np.testing.assert_array_equal(rows, ROWS.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint64", "int64", ">f4", ">i2", "longdouble"])
+def test_any_type_of_number_is_cast(dtype: str) -> None:
+    whole = np.array([[13, 2, 1], [12, 3, 0]])
+    np.testing.assert_array_equal(rows_of(whole.astype(dtype), NAMES), whole.astype(np.float32))
+
+
+def test_what_is_given_is_left_as_it_was() -> None:
+    given = ROWS.astype(np.float32)
+    rows_of(given, NAMES)[0, 0] = given[0, 0]
+    original = frame()
+    rows_of(original, NAMES)
+    pd.testing.assert_frame_equal(original, frame())
+
+
+def test_no_rows_are_no_rows() -> None:
+    empty: Any
+    for empty in (np.empty((0, 3)), frame().iloc[:0], {name: [] for name in NAMES}):
+        assert rows_of(empty, NAMES).shape == (0, 3)
+
+
+def test_a_model_may_have_a_single_feature() -> None:
+    assert rows_of({"hue": [1.5]}, ("hue",)).tolist() == [[1.5]]
+
+
+def test_columns_that_the_model_has_no_use_for_are_ignored_where_that_is_wanted() -> None:
+    extended = frame(grade=["a", "b"])
+    np.testing.assert_array_equal(rows_of(extended, NAMES, "ignore"), ROWS.astype(np.float32))
+    with pytest.raises(InputError, match=r"`grade` is not known\. The features are alcohol, ash, hue; .*extras="):
+        rows_of(extended, NAMES)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    values=arrays(np.float64, st.tuples(st.integers(0, 20), st.just(3)), elements=st.floats(-1e30, 1e30)),
+    order=st.permutations(NAMES),
+)
+def test_the_order_of_columns_makes_no_difference(values: Any, order: list[str]) -> None:
+    named = pd.DataFrame(values, columns=[*NAMES])
+    np.testing.assert_array_equal(rows_of(named[order], NAMES), rows_of(values, NAMES))
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a column too few": (
+        lambda: frame().drop(columns="ash"),
+        r"^`ash` is missing\. The features are alcohol, ash, hue\.$",
+    ),
+    "all columns": (lambda: pd.DataFrame({"x": [1.0]}), r"`alcohol`, `ash`, `hue` are missing\."),
+    "text": (lambda: frame(ash=["2", "3"]), r"`ash` must hold numbers, got |Row 0: `ash` must be a number, got '2'"),
+    "one text": (lambda: frame(ash=pd.Series([2.0, "n/k"], dtype=object)), r"Row 1: `ash` must be a number, got 'n/k'"),
+    "switches": (lambda: frame(ash=[True, False]), r"`ash` must hold numbers, got bool\. Give float or integer"),
+    "switches in a list": (
+        lambda: {"alcohol": [1], "ash": [True], "hue": [1]},
+        r"Row 0: `ash` must be a number, got True",
+    ),
+    "dates": (lambda: frame(ash=pd.to_datetime(["2026-01-01"] * 2)), r"`ash` must hold numbers, got datetime64"),
+    "categories": (lambda: frame(ash=pd.Categorical(["a", "b"])), r"`ash`"),
+    "NaN": (lambda: frame(ash=[2, np.nan]), r"^`ash` is NaN in row 1\. Give a finite number or leave the row out\.$"),
+    "None": (lambda: [{"alcohol": 1, "ash": None, "hue": 1}], r"Row 0: `ash` must be a number, got None"),
+    "NA": (lambda: frame(ash=pd.array([2, None], dtype="Int64")), r"`ash`.*(NaN|NA)"),
+    "a null of Arrow": (lambda: pa.table({"alcohol": [1.0], "ash": [None], "hue": [1.0]}), r"`ash`"),
+    "infinity": (lambda: frame(ash=[2, -np.inf]), r"`ash` is infinite in row 1\."),
+    "too large": (lambda: frame(ash=[2, 1e39]), r"`ash` must be within float32's range \(at most 3\.4e\+38\)"),
+    "too large in an array": (lambda: ROWS * 1e300, r"Rows must be within float32's range"),
+    "a single row": (lambda: ROWS[0], r"^Rows must be \[n, 3\], one column a feature .*, got shape \[3\]\.$"),
+    "a column too many": (lambda: np.ones((2, 4)), r"Rows must be \[n, 3\].*, got shape \[2, 4\]"),
+    "three dimensions": (lambda: np.ones((2, 3, 1)), r"got shape \[2, 3, 1\]"),
+    "a number": (lambda: 5, r"got 5\."),
+    "nothing": (lambda: None, r"got None\."),
+    "a name": (lambda: "wine", r"got 'wine'\."),
+    "rows of other lengths": (lambda: [[1, 2, 3], [1, 2]], r"Rows must all have the 3 features"),
+    "columns of other lengths": (
+        lambda: {"alcohol": [1], "ash": [1, 2], "hue": [1]},
+        r"same number of values, got `alcohol` 1, `ash` 2",
+    ),
+    "a column of columns": (
+        lambda: {"alcohol": [[1]], "ash": [1], "hue": [1]},
+        r"`alcohol` must be one column of numbers, got shape \[1, 1\]",
+    ),
+    "a column twice": (lambda: pd.concat([frame(), frame()[["ash"]]], axis=1), r"`ash` is there more than once"),
+    "a masked array": (lambda: np.ma.masked_equal(ROWS, 2), r"got a masked array\. Fill the masked values first"),
+    "rows of which one is no mapping": (lambda: [{"alcohol": 1, "ash": 1, "hue": 1}, 5], r"Row 1 must be a mapping"),
+    "a row without a feature": (lambda: [{"alcohol": 1, "hue": 1}], r"^Row 0: `ash` is missing"),
+    "complex numbers": (lambda: ROWS.astype(complex), r"Rows must hold numbers, got complex128"),
+    "text in an array": (lambda: ROWS.astype(str), r"Rows must hold numbers, got <U"),
+    "a frame whose columns are numbers": (lambda: pd.DataFrame(ROWS[:, :2]), r"got shape \[2, 2\]"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_predicted_is_refused_in_a_sentence(kind: str) -> None:
+    make, sentence = REFUSED[kind]
+    with pytest.raises(InputError, match=sentence) as caught:
+        rows_of(make(), NAMES)
+    assert str(caught.value).endswith(".")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*NAMES, "x"]), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_anything_at_all_is_predicted_or_refused_with_an_error_of_our_own(data: Any) -> None:
+    try:
+        rows = rows_of(data, NAMES)
+    except InputError as error:
+        assert len(str(error)) < 1_000  # noqa: PT017 - the other outcome is tested as well
+    else:
+        assert rows.shape[1] == 3
+        assert np.isfinite(rows).all()
