@@ -1,0 +1,175 @@
+import asyncio
+import threading
+from collections.abc import Awaitable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wine_assets.errors import InputError
+from wine_assets.inference import AsyncPredictor, Batching, Predictor
+from wine_assets_tests.inference.published import Publishable
+from wine_assets_tests.wines import wine
+
+
+class Counted(Predictor):
+    """A predictor that remembers how many rows each of its runs had, and in which thread it was."""
+
+    runs: list[tuple[int, str]]
+
+    def predict_both(self, rows: Any) -> Any:
+        self.runs.append((len(rows), threading.current_thread().name))
+        return super().predict_both(rows)
+
+
+class Held(Counted):
+    """A predictor whose runs don't end before they may."""
+
+    began: threading.Event
+    may_end: threading.Event
+
+    def predict_both(self, rows: Any) -> Any:
+        self.began.set()
+        self.may_end.wait(60)
+        return super().predict_both(rows)
+
+
+class Broken(Predictor):
+    """A predictor that can't answer."""
+
+    def predict_both(self, rows: Any) -> Any:
+        raise ValueError(f"{len(rows)} rows are too many")
+
+
+@pytest.fixture
+def counted(first: Publishable) -> Counted:
+    predictor = Counted(first.model)
+    predictor.runs = []
+    return predictor
+
+
+@pytest.fixture(scope="module")
+def rows() -> Any:
+    return wine().drop(columns="target").to_numpy().astype(np.float32)
+
+
+async def _all(*calls: Awaitable[Any]) -> list[Any]:
+    return list(await asyncio.gather(*calls))
+
+
+def test_callers_of_one_turn_share_a_run_and_get_their_own_answers(counted: Counted, rows: Any) -> None:
+    async def ask() -> list[Any]:
+        predictor = AsyncPredictor(counted)
+        return await _all(*(predictor.predict_both(rows[at : at + 2]) for at in range(100)))
+
+    answers = asyncio.run(ask())
+    assert [count for count, _ in counted.runs] == [200]
+    labels, probabilities = Predictor.predict_both(counted, rows)
+    for at, (own_labels, own_probabilities) in enumerate(answers):
+        np.testing.assert_array_equal(own_labels, labels[at : at + 2])
+        np.testing.assert_array_equal(own_probabilities, probabilities[at : at + 2])
+
+
+def test_every_way_of_asking_gives_what_the_predictor_gives(counted: Counted, rows: Any) -> None:
+    values = dict(zip(counted.features, map(float, rows[0]), strict=True))
+
+    async def ask() -> list[Any]:
+        predictor = AsyncPredictor(counted)
+        return await _all(predictor.predict(rows), predictor.predict_proba(rows), predictor.predict_one(**values))
+
+    labels, probabilities, one = asyncio.run(ask())
+    np.testing.assert_array_equal(labels, counted.predict(rows))
+    np.testing.assert_array_equal(probabilities, counted.predict_proba(rows))
+    assert one == counted.predict_one(**values)
+
+
+def test_a_run_has_at_most_so_many_rows_unless_one_caller_brings_more(counted: Counted, rows: Any) -> None:
+    async def ask() -> list[Any]:
+        predictor = AsyncPredictor(counted, Batching(max_rows=10))
+        sizes = (4, 4, 4, 30, 1)
+        return await _all(*(predictor.predict(rows[:size]) for size in sizes))
+
+    assert [len(answer) for answer in asyncio.run(ask())] == [4, 4, 4, 30, 1]
+    assert [count for count, _ in counted.runs] == [8, 4, 30, 1]
+
+
+def test_a_large_run_is_made_in_a_thread_while_the_loop_gathers_the_next(first: Publishable, rows: Any) -> None:
+    held = Held(first.model)
+    held.runs, held.began, held.may_end = [], threading.Event(), threading.Event()
+
+    async def ask() -> None:
+        predictor = AsyncPredictor(held, Batching(inline_rows=10))
+        large = asyncio.ensure_future(predictor.predict(rows))
+        await asyncio.get_running_loop().run_in_executor(None, held.began.wait)
+        small = [asyncio.ensure_future(predictor.predict(rows[:1])) for _ in range(5)]
+        await asyncio.sleep(0)
+        held.may_end.set()
+        await _all(large, *small)
+
+    asyncio.run(ask())
+    (large, thread), *rest = held.runs
+    assert (large, thread != threading.main_thread().name) == (178, True)
+    assert [count for count, _ in rest] == [5]
+
+
+def test_whoever_is_told_to_wait_is_answered_with_those_who_came_later(counted: Counted, rows: Any) -> None:
+    async def ask() -> None:
+        predictor = AsyncPredictor(counted, Batching(max_wait_s=0.5))
+        first = asyncio.ensure_future(predictor.predict(rows[:1]))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await _all(first, predictor.predict(rows[:1]))
+
+    asyncio.run(ask())
+    assert [count for count, _ in counted.runs] == [2]
+
+
+@pytest.mark.parametrize("inline_rows", [0, 1000])
+def test_an_error_reaches_every_caller_and_the_next_ones_are_answered(
+    first: Publishable, rows: Any, inline_rows: int
+) -> None:
+    async def ask() -> list[Any]:
+        predictor = AsyncPredictor(Broken(first.model), Batching(inline_rows=inline_rows))
+        failed = await asyncio.gather(*(predictor.predict(rows[:1]) for _ in range(3)), return_exceptions=True)
+        predictor.predictor = Predictor(first.model)
+        return [*failed, await predictor.predict(rows[:1])]
+
+    *failed, answer = asyncio.run(ask())
+    assert [str(error) for error in failed] == ["3 rows are too many"] * 3
+    assert len(answer) == 1
+
+
+def test_a_caller_that_gives_up_does_not_disturb_the_others(counted: Counted, rows: Any) -> None:
+    async def ask() -> Any:
+        predictor = AsyncPredictor(counted)
+        gone, stays = (asyncio.ensure_future(predictor.predict(rows[at : at + 1])) for at in (0, 100))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await stays
+
+    assert asyncio.run(ask()).tolist() == [1]
+
+
+def test_rows_that_cannot_be_used_are_refused_before_they_wait(counted: Counted, rows: Any) -> None:
+    async def ask() -> list[Any]:
+        predictor = AsyncPredictor(counted)
+        bad = rows[:1] * np.nan
+        return [*await asyncio.gather(predictor.predict(bad), predictor.predict(rows[:1]), return_exceptions=True)]
+
+    error, answer = asyncio.run(ask())
+    assert isinstance(error, InputError)
+    assert (len(answer), [count for count, _ in counted.runs]) == (1, [1])
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({"max_rows": 0}, "`max_rows` must be at least 1, got 0"),
+        ({"inline_rows": -1}, "`inline_rows` must be at least 0, got -1"),
+        ({"max_wait_s": -0.1}, "`max_wait_s` must be from 0 to 60 seconds, got -0.1"),
+        ({"max_wait_s": 60.0}, "`max_wait_s` must be from 0 to 60 seconds, got 60"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Batching(**limits)
