@@ -14,7 +14,10 @@ import measure
 from measure import Figure
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("cold_run", "peak_memory", "warm_training_workflow", "ten_million_rows", "onnx_batch")
+NAMES = (
+    *("cold_run", "peak_memory", "warm_training_workflow", "ten_million_rows"),
+    *("onnx_batch", "one_row", "first_prediction", "http_serving"),
+)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ async def echo(_: dict[str, Any], receive: Receive, send: Send) -> None:
 
 if __name__ == "__main__":
     uvicorn.run(
-        echo,  # type: ignore[arg-type]  # plain dictionaries are what it is given
+        echo,
         port=int(sys.argv[1]),
         http="httptools",
         loop="uvloop",

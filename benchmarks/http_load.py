@@ -74,7 +74,15 @@ def _wrk(ask: Ask) -> dict[str, float]:
         script = _SCRIPT.format(body=folder / "body", headers=headers, answer=folder / "answer")
         (folder / "body").write_bytes(ask.body)
         (folder / "load.lua").write_text(script)
-        asked = [command, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", folder / "load.lua", ask.server.url(ask.path)]
+        asked: list[str | Path] = [
+            command,
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{SECONDS}s",
+            "-s",
+            folder / "load.lua",
+            ask.server.url(ask.path),
+        ]
         subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
         answer: dict[str, float] = json.loads((folder / "answer").read_text())
         return answer

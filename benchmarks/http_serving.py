@@ -13,9 +13,11 @@ Beside them stands what CPU time the serving process itself takes for a thousand
 """
 
 import json
+import statistics
+import struct
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,6 @@ MANY = 1000
 PATH = f"/v2/models/{mlserver_peer.NAME}/infer"
 JSON = {"Content-Type": "application/json"}
 ECHO = Path(__file__).with_name("echo_app.py")
-UNIT = "s"
 CLOSE = 1e-4
 
 
@@ -109,8 +110,6 @@ def request(rows: int, **more: Any) -> bytes:
 
 def binary_request(rows: int) -> tuple[bytes, dict[str, str]]:
     """Return the body of such a request with its values, and those of the answer, as bytes; and its headers."""
-    import struct
-
     values = struct.pack(f"<{len(ROW)}f", *ROW) * rows
     tensor = {"name": "features", "shape": [rows, len(ROW)], "datatype": "FP32"}
     sized = {**tensor, "parameters": {"binary_data_size": len(values)}}
@@ -119,29 +118,36 @@ def binary_request(rows: int) -> tuple[bytes, dict[str, str]]:
     return head + values, headers
 
 
-def _figures(measured: dict[str, list[Served]], note: str) -> list[Figure]:
-    def figure(name: str, ours: str, peer: str, peer_name: str, *bounds: float) -> Figure:
-        samples = [[served.seconds for served in measured[which]] for which in (ours, peer)]
-        items = [Item("CPU of the serving process", *(_median_cpu(measured[which]) for which in (ours, peer)))]
-        return Figure(name, UNIT, *samples, peer_name, *bounds, note=note, items=items)
-
+def _figures(measured: Mapping[str, Sequence[Served]], note: str) -> list[Figure]:
+    figure = partial(_throughput, measured)
     p99 = [served.p99_ms for served in measured["ours"]]
     p50 = [served.p50_ms for served in measured["mlserver"]]
-    two = [[served.seconds for served in measured[which]] for which in ("two workers", "ours")]
     return [
-        figure("1,000 requests, one row", "ours", "echo", "a bare echo route", 1 / 0.45, 1 / 0.6),
-        figure("1,000 requests, one row", "ours", "mlserver", "MLServer", 0.1),
+        figure("1,000 requests, one row", "ours", "echo", "a bare echo route", bound=1 / 0.45, target=1 / 0.6),
+        figure("1,000 requests, one row", "ours", "mlserver", "MLServer", bound=0.1, note=note),
         Figure("latency, our p99", "ms", p99, p50, "MLServer's p50", 1.0, note=note),
-        figure("1,000 requests, 1,000 rows in JSON", "ours, many", "mlserver, many", "MLServer"),
-        figure("1,000 requests, 1,000 rows as bytes", "ours, binary", "mlserver, many", "MLServer, in JSON"),
-        Figure("1,000 requests, one row, two workers", UNIT, *two, "one worker"),
+        figure("1,000 requests, 1,000 rows in JSON", "ours, many", "mlserver, many", "MLServer", note=note),
+        figure("1,000 requests, 1,000 rows as bytes", "ours, binary", "mlserver, many", "MLServer, JSON", note=note),
+        figure("1,000 requests, two workers", "two workers", "ours", "one worker"),
     ]
 
 
-def _median_cpu(samples: Sequence[Served]) -> float:
-    import statistics
-
-    return statistics.median(served.cpu for served in samples)
+def _throughput(  # noqa: PLR0913  what a figure has
+    measured: Mapping[str, Sequence[Served]],
+    name: str,
+    ours: str,
+    peer: str,
+    peer_name: str,
+    *,
+    bound: float | None = None,
+    target: float | None = None,
+    note: str = "",
+) -> Figure:
+    """Compare the seconds of two of those that were measured, with the CPU of their processes beside them."""
+    a, b = ([served.seconds for served in measured[which]] for which in (ours, peer))
+    cpu_a, cpu_b = (statistics.median(served.cpu for served in measured[which]) for which in (ours, peer))
+    items = [Item("CPU of the serving process", cpu_a, cpu_b)] if ours != "two workers" else []
+    return Figure(name, "s", a, b, peer_name, bound, target, note, items)
 
 
 def _refuse_unless_equal(asks: dict[str, Ask]) -> None:

@@ -222,8 +222,8 @@ def _cells(figure: Figure) -> list[str]:
 
 
 def _bound(figure: Figure) -> str:
-    bound = "none" if figure.bound is None else f"{figure.bound:g}"
-    return bound + (f" (target {figure.target:g})" if figure.target else "")
+    bound = "none" if figure.bound is None else f"{figure.bound:.3g}"
+    return bound + (f" (target {figure.target:.3g})" if figure.target else "")
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""One million rows through the exported model, against onnxruntime alone, the memory that they lie in, and scikit-learn.
+"""One million rows through the exported model, against onnxruntime alone, the memory they lie in, and scikit-learn.
 
 Wall milliseconds of one call, everything warm, in turns within one process, one thread each unless said otherwise:
 

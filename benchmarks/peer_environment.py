@@ -59,6 +59,4 @@ class PeerEnvironment:
         print(f"Making the peer's environment in {self.folder} (once)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, self.folder], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", self.python, "-r", self.constraints], check=True
-        )
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", self.python, "-r", self.constraints], check=True)

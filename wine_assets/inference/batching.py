@@ -48,6 +48,7 @@ class AsyncPredictor:
         self.batching = batching or Batching()
         self._waiting: list[tuple[Rows, asyncio.Future[Answers]]] = []
         self._is_due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     async def predict_both(self, rows: Any) -> Answers:
@@ -72,7 +73,7 @@ class AsyncPredictor:
 
     def submit(self, rows: Rows) -> "asyncio.Future[Answers]":
         """Return the future answers to finite float32 rows [n, features], for callers that have checked them."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: asyncio.Future[Answers] = loop.create_future()
         self._waiting.append((rows, future))
         if not self._is_due and not self._running:
@@ -96,7 +97,7 @@ class AsyncPredictor:
     async def _answer_in_a_thread(self, batch: "list[tuple[Rows, asyncio.Future[Answers]]]") -> None:
         try:
             rows = _together(batch)
-            answers = await asyncio.get_running_loop().run_in_executor(None, self.predictor.predict_both, rows)
+            answers = await asyncio.get_running_loop().run_in_executor(None, self.predictor.answer, rows)
         except Exception as error:  # noqa: BLE001 - each of the callers hears of it
             _fail(batch, error)
         else:
@@ -118,7 +119,7 @@ class AsyncPredictor:
 
 def _settle(batch: "list[tuple[Rows, asyncio.Future[Answers]]]", predictor: Predictor) -> None:
     try:
-        answers = predictor.predict_both(_together(batch))
+        answers = predictor.answer(_together(batch))
     except Exception as error:  # noqa: BLE001 - each of the callers hears of it
         _fail(batch, error)
     else:

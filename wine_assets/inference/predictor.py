@@ -141,7 +141,11 @@ class Predictor:
         if type(rows) is np.ndarray and rows.shape == self._one and rows.dtype == np.float32:
             bound = self._answered(rows)
             return bound.label.copy(), bound.probabilities.copy()
-        labels, probabilities = self._run([LABEL, PROBABILITIES], features.rows_of(rows, self.features, self.extras))
+        return self.answer(features.rows_of(rows, self.features, self.extras))
+
+    def answer(self, rows: Rows) -> "tuple[np.ndarray[Any, np.dtype[np.int64]], Rows]":
+        """Return labels and probabilities as `predict_both` does, of rows that `features.rows_of` returned."""
+        labels, probabilities = self._run([LABEL, PROBABILITIES], rows)
         return labels, probabilities
 
     def predict_one(self, **values: float) -> Prediction:

@@ -17,9 +17,9 @@ class Counted(Predictor):
 
     runs: list[tuple[int, str]]
 
-    def predict_both(self, rows: Any) -> Any:
+    def answer(self, rows: Any) -> Any:
         self.runs.append((len(rows), threading.current_thread().name))
-        return super().predict_both(rows)
+        return super().answer(rows)
 
 
 class Held(Counted):
@@ -28,16 +28,16 @@ class Held(Counted):
     began: threading.Event
     may_end: threading.Event
 
-    def predict_both(self, rows: Any) -> Any:
+    def answer(self, rows: Any) -> Any:
         self.began.set()
         self.may_end.wait(60)
-        return super().predict_both(rows)
+        return super().answer(rows)
 
 
 class Broken(Predictor):
     """A predictor that can't answer."""
 
-    def predict_both(self, rows: Any) -> Any:
+    def answer(self, rows: Any) -> Any:
         raise ValueError(f"{len(rows)} rows are too many")
 
 
@@ -64,7 +64,7 @@ def test_callers_of_one_turn_share_a_run_and_get_their_own_answers(counted: Coun
 
     answers = asyncio.run(ask())
     assert [count for count, _ in counted.runs] == [200]
-    labels, probabilities = Predictor.predict_both(counted, rows)
+    labels, probabilities = Predictor.answer(counted, rows)
     for at, (own_labels, own_probabilities) in enumerate(answers):
         np.testing.assert_array_equal(own_labels, labels[at : at + 2])
         np.testing.assert_array_equal(own_probabilities, probabilities[at : at + 2])
