@@ -36,7 +36,7 @@ def _tune_for_one_command() -> None:
     What is left at the end needs no last search for garbage either, which would take a fifth of a run's time.
     """
     atexit.register(gc.freeze)
-    gc.set_threshold(100_000, 50, 1_000)
+    gc.set_threshold(1_000_000, 50, 1_000)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from wine_assets.errors import InputError
 from wine_assets.inference.manifest import Histogram
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -24,6 +25,7 @@ def psi(expected: Any, observed: Any) -> float:
     The sum over bins of (o - e) ln(o / e) with the shares e and o (Siddiqi, Credit Risk Scorecards, 2006); above 0.25
     it is customarily called a major shift.
     """
+    _refuse_other_bins(expected, observed)
     if not np.sum(expected) or not np.sum(observed):
         return 0.0
     shares = [np.maximum(_shares(counts), _SMALLEST_SHARE) for counts in (expected, observed)]
@@ -32,9 +34,18 @@ def psi(expected: Any, observed: Any) -> float:
 
 def ks(expected: Any, observed: Any) -> float:
     """Return the largest distance of the two cumulated shares (Kolmogorov-Smirnov), as far as the bins tell."""
+    _refuse_other_bins(expected, observed)
     if not np.sum(expected) or not np.sum(observed):
         return 0.0
     return float(np.abs(np.cumsum(_shares(expected)) - np.cumsum(_shares(observed))).max())
+
+
+def _refuse_other_bins(expected: Any, observed: Any) -> None:
+    if len(expected) != len(observed):
+        raise InputError(
+            f"Counts must be of the same bins, got {len(expected)} and {len(observed)} of them. Count both with the "
+            "histogram of the manifest."
+        )
 
 
 def _shares(counts: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":

@@ -13,6 +13,7 @@ Extras = Literal["refuse", "ignore"]
 """What is done with columns that the model has no use for."""
 LARGEST = float(np.finfo(np.float32).max)
 _NUMBERS = "fiu"
+_SWITCHES = frozenset({bool, np.bool_})
 _MATRIX = 2
 _SHOWN = 5
 
@@ -73,6 +74,7 @@ def check_names(given: Collection[str], names: Sequence[str], extras: Extras) ->
 
 def _matrix(data: Any, names: tuple[str, ...]) -> Rows:
     _refuse_masks(data)
+    _refuse_switches(data)
     try:
         values = np.asarray(data)
     except (ValueError, TypeError) as error:
@@ -94,18 +96,19 @@ def _columns(data: Any, names: tuple[str, ...], extras: Extras) -> Rows | None:
     if given is None:
         return None
     check_names(given, names, extras)
-    _refuse_doubles(given)
+    _refuse_doubles([name for name in given if name in names])
     return _stacked({name: data[name] for name in names}, names)
 
 
-def _names(data: Any) -> list[str] | None:
+def _names(data: Any) -> list[Any] | None:
+    """Return the names of the columns, None where there are none; a frame's numbers of columns are no names."""
     if isinstance(data, Mapping):
-        return [str(name) for name in data]
+        return list(data)
     for attribute in ("column_names", "columns"):  # Arrow's and the data frames' word for it
         names = getattr(data, attribute, None)
         if names is not None and not callable(names) and hasattr(data, "__getitem__"):
             listed = list(names)
-            return listed if all(isinstance(name, str) for name in listed) else None
+            return listed if not listed or any(isinstance(name, str) for name in listed) else None
     return None
 
 
@@ -139,13 +142,14 @@ def _stacked(columns: Mapping[str, Any], names: tuple[str, ...]) -> Rows:
 def _numbers(column: Any, name: str) -> Rows:
     """Return the values of one column as float32 [n]."""
     _refuse_masks(column)
+    _refuse_categories(column, name)
     try:
         values = np.asarray(column)
     except (ValueError, TypeError) as error:
         raise InputError(f"`{name}` must be a column of numbers, got {_shown(column)}.") from error
     if values.ndim != 1:
         raise InputError(f"`{name}` must be one column of numbers, got {_shape(values, column)}.")
-    if values.dtype.kind == "O" or (isinstance(column, list | tuple) and any(isinstance(v, bool) for v in column)):
+    if values.dtype.kind == "O" or _has_switches(column):
         return np.array([_number_in(value, name, row) for row, value in enumerate(column)], dtype=np.float32)
     return _cast(values, f"`{name}`")
 
@@ -179,7 +183,24 @@ def _refuse_masks(data: Any) -> None:
         raise InputError("Rows must have a value for every feature, got a masked array. Fill the masked values first.")
 
 
-def _refuse_doubles(given: Sequence[str]) -> None:
+def _refuse_switches(data: Any) -> None:
+    """Raise InputError for rows in lists of which one holds a switch, that numpy would take for 0 or 1."""
+    for row, values in enumerate(data) if isinstance(data, list | tuple) else ():
+        if _has_switches(values):
+            raise InputError(f"Row {row} must hold numbers, and holds True or False. Give finite numbers.")
+
+
+def _has_switches(values: Any) -> bool:
+    return isinstance(values, list | tuple) and not _SWITCHES.isdisjoint(map(type, values))
+
+
+def _refuse_categories(column: Any, name: str) -> None:
+    """Raise InputError for a column of categories of a data frame, even where they are spelled as numbers."""
+    if getattr(getattr(column, "dtype", None), "name", None) == "category":
+        raise InputError(f"`{name}` must hold numbers, got categories. Give float or integer values.")
+
+
+def _refuse_doubles(given: list[Any]) -> None:
     doubles = sorted({name for name in given if given.count(name) > 1}) if len({*given}) < len(given) else []
     if doubles:
         raise InputError(f"{_quoted(doubles)} {_is(doubles)} there more than once. Name each column once.")

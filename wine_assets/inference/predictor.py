@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 
 # Unless the user wants it: onnxruntime reports its use to its maker, from a thread that a forked process would wait for
 # forever when it ends.
@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
 
-from wine_assets.errors import ArtifactError, RepositoryError
+from wine_assets.errors import ArtifactError, InputError, RepositoryError
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import features
 from wine_assets.inference.features import Extras, Rows
@@ -65,8 +65,10 @@ class Predictor:
     ) -> None:
         """Make a session of a serialized model; raise ArtifactError for what is no model of this project.
 
-        `threads` compute one batch together; a family whose bits depend on their number gets one.
+        `threads` compute one batch together; a family whose bits depend on their number gets one. Raise InputError
+        for a number of threads or a choice of `extras` that makes no sense.
         """
+        _check_options(threads, extras)
         self._content = content
         self._session: Any = _session(content, 1)
         self._reduced: dict[str, Any] = {}
@@ -148,7 +150,7 @@ class Predictor:
         labels, probabilities = self._run([LABEL, PROBABILITIES], rows)
         return labels, probabilities
 
-    def predict_one(self, **values: float) -> Prediction:
+    def predict_one(self, /, **values: float) -> Prediction:
         """Return the answer for one row of values by feature name; raise InputError for any that can't be used."""
         bound = self._bound()
         try:
@@ -266,6 +268,13 @@ class _OneRow:
     def run(self) -> None:
         """Compute label and probabilities of the row."""
         self._session.run_with_iobinding(self._binding)
+
+
+def _check_options(threads: int, extras: str) -> None:
+    if threads < 1:
+        raise InputError(f"`threads` must be at least 1, got {threads}.")
+    if extras not in get_args(Extras):
+        raise InputError(f'`extras` must be "refuse" or "ignore", got {extras!r}.')
 
 
 def _session(content: bytes, threads: int) -> Any:

@@ -41,7 +41,8 @@ def review(frame: Any, estimator: Any, params: EvaluationParams) -> Review:
     """Cross-validate what the estimator was fitted with, and the reference, on the same folds of `frame`."""
     hyperparameters = family_that_made(estimator).hyperparameters_of(estimator)
     evaluation = evaluate(frame, hyperparameters, params)
-    reference = evaluation if hyperparameters == REFERENCE else evaluate(frame, REFERENCE, params)
+    once = params.model_copy(update={"permutations": 1})  # nobody is shown the reference's importances
+    reference = evaluation if hyperparameters == REFERENCE else evaluate(frame, REFERENCE, once)
     picture = evaluation_picture(evaluation)
     page = report.render(
         evaluation,

@@ -11,6 +11,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from wine_assets.serving.budget import Budget
 from wine_assets.serving.hosts import Hosts
 from wine_assets.serving.protocol import ErrorAnswer
 
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
     body_deadline_s: float
     idle_s: float
     connections: int
+    budget: Budget
     hosts: Hosts
     refused: Callable[[int], None]
 
@@ -96,7 +98,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._is_over = self._is_last = self._is_upgrade = False
         """Whether nothing more is understood; whether the request that arrives is the last one here; whether it
         asks for another protocol."""
-        self._fed = self._chunk = self._announced = self._received = self._thrown_away = 0
+        self._fed = self._chunk = self._announced = self._received = self._held = self._thrown_away = 0
         self._hosts: list[bytes] = []
         self._encodings: list[bytes] = []
         self._body: list[bytes] = []
@@ -115,6 +117,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._is_over = True
         self.deadline = _NEVER
         self._next.clear()
+        self._let_go()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -214,9 +217,13 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep what was received and count it, whatever was announced."""
-        self._received += len(body)
+        count = len(body)
+        self._received += count
         if self._received > self._limits.body_bytes:
             self._reject_body()
+        self._held += count
+        if not self._limits.budget.take(count, self._received):
+            self._reject(503, "The server is reading as many large bodies as it can. Try again.")
         self._body.append(body)
 
     def on_message_complete(self) -> None:
@@ -232,6 +239,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Have the request answered, after those that came before it on this connection."""
         self._is_over = not keep_alive
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._let_go()
         exchange = _Exchange(self, cast("dict[str, Any]", self.scope), body, keep_alive=keep_alive)
         self._fed = self._chunk
         self._waits, self.deadline = _Waits.REQUEST, _NEVER
@@ -302,6 +310,7 @@ class LimitedConnection(HttpToolsProtocol):
             return  # something follows the last request that is answered here
         self._is_over = True
         self._limits.refused(status)
+        self._let_go()
         if self._current is not None:  # an earlier request is being answered: the connection ends with that
             self.deadline = _NEVER
             return
@@ -316,6 +325,13 @@ class LimitedConnection(HttpToolsProtocol):
             self.transport.write_eof()
             self.flow.resume_reading()
             self._wait(_Waits.END, _LINGER_S)
+
+    def _let_go(self) -> None:
+        """Hold nothing more of a body; give back what it took of the budget."""
+        if self._held:
+            self._limits.budget.give(self._held)
+            self._held = 0
+        self._body = []
 
     def _throw_away(self, data: bytes) -> None:
         self._thrown_away += len(data)

@@ -18,6 +18,7 @@ from wine_assets.inference import ModelRepository
 from wine_assets.serving import telemetry
 from wine_assets.serving.app import App, Options
 from wine_assets.serving.bearer import Bearer
+from wine_assets.serving.budget import Budget
 from wine_assets.serving.connection import LimitedConnection, Limits
 from wine_assets.serving.drift_watch import DriftWatch
 from wine_assets.serving.hosts import Hosts
@@ -130,6 +131,7 @@ def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Conf
         body_deadline_s=settings.body_deadline_s,
         idle_s=settings.idle_s,
         connections=settings.connections,
+        budget=Budget(settings.bodies_limit_bytes),
         hosts=Hosts(settings.accepted_hosts),
         refused=metrics.refused,
     )

@@ -108,6 +108,13 @@ class ServeSettings:
     body_limit_bytes: Annotated[
         int, _Setting(_whole(1024, 1 << 31), "bytes of a body, also once it is decompressed")
     ] = 8 << 20
+    bodies_limit_bytes: Annotated[
+        int,
+        _Setting(
+            _whole(1024, 1 << 36),
+            "bytes of unfinished bodies of a process together; beyond them, bodies of more than 64 KiB get 503",
+        ),
+    ] = 32 << 20
     header_limit_bytes: Annotated[
         int, _Setting(_whole(1024, 1 << 20), "bytes of a request's first line and headers")
     ] = 32 << 10

@@ -1,5 +1,6 @@
 """Bodies that nobody thought of."""
 
+import copy
 import json
 import os
 from typing import Any
@@ -45,7 +46,7 @@ def almost_right(draw: Any) -> bytes:
             key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
             inner = place[key]
             if not isinstance(inner, dict | list) or draw(st.booleans()):
-                place[key] = draw(JSON)
+                place[key] = copy.deepcopy(draw(JSON))  # which another turn may change
                 break
             place = inner
     return json.dumps(body).encode()

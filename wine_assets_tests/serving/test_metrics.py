@@ -127,13 +127,23 @@ def test_old_rows_are_forgotten(served: Served) -> None:
     watch = DriftWatch()
     moved = rows().copy()
     moved[:, 0] += 3
-    watch.add(served, np.tile(moved, (60, 1)))
+    for _ in range(60):
+        watch.add(served, moved)
     assert watch.update()["alcohol"] > 1
-    for _ in range(30):
-        watch.add(served, np.tile(rows(), (60, 1)))
+    for _ in range(30 * 60):
+        watch.add(served, rows())
         found = watch.update()
     assert found["alcohol"] < 0.01
     assert watch.rows < 2 * WINDOW_ROWS
+
+
+def test_what_is_remembered_of_requests_is_bounded(served: Served) -> None:
+    watch = DriftWatch()
+    many = np.tile(rows(), (60, 1))
+    for _ in range(2000):
+        watch.add(served, many)
+    assert sum(kept.nbytes for _, kept in watch._recent) < 16 << 20
+    assert all(kept.base is None for _, kept in watch._recent)
 
 
 def test_another_model_is_another_beginning(served: Served) -> None:

@@ -11,7 +11,7 @@ from wine_assets.inference import ModelRepository
 from wine_assets_tests.serving.models import promote
 from wine_assets_tests.serving.running import Client, Running, running
 
-EXAMPLES, SOAK_EXAMPLES = 20, 2000
+EXAMPLES, SOAK_EXAMPLES = 20, 400
 ROUTES = {
     "/": "get",
     "/docs": "get",

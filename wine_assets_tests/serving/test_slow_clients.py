@@ -139,6 +139,35 @@ def test_a_client_that_reads_nothing_is_not_waited_for(strict: Running) -> None:
     assert strict.get("/v2/health/ready").status == 200
 
 
+def test_many_large_bodies_at_once_are_refused_and_small_ones_taken(repository: ModelRepository, log: Path) -> None:
+    promote(repository, 1)
+    piece = b"Content-Length: 500000\r\n\r\n" + b" " * 400_000
+    with running(repository.folder, log, "--bodies-limit-bytes", "1000000") as server, contextlib.ExitStack() as stack:
+        server.wait_for_version(1)
+        held = [stack.enter_context(server.connect(20)) for _ in range(3)]
+        for connection in held:
+            connection.sendall(START + piece)
+        server.wait_for(lambda: server.metric("rest_server_requests_total") > 0 and _refused(server) == 1)
+        assert server.post("/v2/models/wine/infer", request(rows()[:1])).status == 200
+        for connection in held:
+            connection.sendall(b" " * 100_000)
+        statuses = sorted(read_to_the_end_of_one(connection) for connection in held)
+        assert statuses == [400, 400, 503]
+        assert server.post("/v2/models/wine/infer", b" " * 900_000).status == 400  # what was held was given back
+
+
+def _refused(server: Running) -> int:
+    return server.get("/metrics").body.count(b'path="other",status_code="503"} 1.0')
+
+
+def read_to_the_end_of_one(connection: socket.socket) -> int:
+    """Return the status of the one answer that comes."""
+    answer = b""
+    while b"}" not in answer:
+        answer += connection.recv(65536)
+    return int(answer.split()[1])
+
+
 def test_good_clients_are_answered_while_slow_ones_hold_on(own: Running, repository: ModelRepository) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(200):
