@@ -201,22 +201,19 @@ class ModelRepository:
             by=by,
             rollback=rollback,
         )
-        log = self._known(self._logged(self._optional(LOG)), before)
-        content = msgspec.json.encode(moved)
-        self._store.replace(POINTER, before, content)
-        self._log([*log, moved])
+        self._log(found)  # a mover that was killed may not have; the pointer is about to forget
+        self._store.replace(POINTER, before, msgspec.json.encode(moved))
+        self._log(moved)
         return moved
 
-    def _log(self, promotions: list[Promotion]) -> None:
-        """Add the moves that the log lacks: the last one, and one before it whose mover was killed."""
+    def _log(self, move: Promotion | None) -> None:
+        """Add a move to the log, unless it is there."""
         for _ in range(_TRIES):
             before = self._optional(LOG)
             logged = self._logged(before)
-            last = logged[-1].serial if logged else 0
-            missing = [promotion for promotion in promotions if promotion.serial > last]
-            if not missing:
+            if move is None or (logged and logged[-1].serial >= move.serial):
                 return
-            content = b"".join(msgspec.json.encode(promotion) + b"\n" for promotion in [*logged, *missing])
+            content = b"".join(msgspec.json.encode(promotion) + b"\n" for promotion in [*logged, move])
             if _unless_done(lambda before=before, content=content: self._store.replace(LOG, before, content)):  # type: ignore[misc]
                 return
 
