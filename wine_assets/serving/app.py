@@ -31,6 +31,8 @@ from wine_assets.serving.telemetry import Tracing
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+EXPLORING = b"x-exploring"
+"""The header of a request whose rows are made up, as those of the page are: they count for no figure of the inputs."""
 HTML = b"text/html; charset=utf-8"
 STATUS: dict[type[RefusalError], int] = {
     InvalidRequestError: 400,
@@ -226,9 +228,10 @@ class App:
     async def predict(self, call: Call) -> Reply:
         """Answer one row, or a list of rows, of values by name."""
         rows = protocol.decode_rows(await self._body(call, (JSON,)))
+        answer = self._plane.explore if EXPLORING in call.headers else self._plane.predict
         if isinstance(rows, list):
-            return Reply(protocol.encode(protocol.encode_predictions(await self._plane.predict(rows))))
-        return Reply(protocol.encode(protocol.encode_predictions(await self._plane.predict([rows]))[0]))
+            return Reply(protocol.encode(protocol.encode_predictions(await answer(rows))))
+        return Reply(protocol.encode(protocol.encode_predictions(await answer([rows]))[0]))
 
     async def metrics(self, _: Call) -> Reply:
         """Show the figures to Prometheus."""

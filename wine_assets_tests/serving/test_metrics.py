@@ -154,6 +154,15 @@ def test_another_model_is_another_beginning(served: Served) -> None:
     assert watch.update() == {}
 
 
+def test_what_a_person_tries_on_the_page_is_no_input(own: Running) -> None:
+    made_up = [row | {"alcohol": row["alcohol"] + 3} for row in named_rows()]
+    assert own.post("/predict", made_up, X_Exploring="1").status == 200
+    assert own.post("/predict", named_rows()).status == 200
+    own.wait_for(lambda: bool(samples(own, "wine_input_drift_psi")))
+    assert samples(own, "wine_input_drift_psi")["alcohol",] < 0.01
+    assert own.metric("model_infer_request_success_total") == 1
+
+
 def test_the_drift_of_what_is_served_is_told_to_prometheus(own: Running) -> None:
     body = [row | {"alcohol": row["alcohol"] + 3} for row in named_rows()]
     assert own.post("/predict", body).status == 200

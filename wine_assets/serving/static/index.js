@@ -224,7 +224,7 @@ async function predict() {
 async function answered() {
   const { features, version } = page.model;
   const rows = [page.values, ...features.map((one) => ({ ...page.values, [one.name]: medianOf(one) }))];
-  const headers = { "Content-Type": "application/json" };
+  const headers = { "Content-Type": "application/json", "X-Exploring": "1" };
   const answer = await ask("/predict", { method: "POST", headers, body: JSON.stringify(rows) });
   const predictions = await answer.json();
   const other = predictions[0].model_version;
