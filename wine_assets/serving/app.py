@@ -161,6 +161,8 @@ class App:
                 reply = await self._handler(method, route, call)(call)
             else:
                 reply = await self._traced(self._tracing, method if method in METHODS else OTHER, route, call)
+        except UnauthorizedError as error:
+            return _locked(route, call) or _refusal(error)
         except RefusalError as error:
             return _refusal(error)
         except Exception:
@@ -301,6 +303,14 @@ def _route(path: str) -> tuple[Route, str, str]:
         case ["", "v2", "models", model, *rest] if model:
             return OF_A_MODEL.get(tuple(rest), _NO_ROUTE), model, ""
     return _NO_ROUTE, "", ""
+
+
+def _locked(route: Route, call: Call) -> Reply | None:
+    """Return the page for a person who has yet to give the token, None for other routes and for programs."""
+    page = pages.locked().get(route.template)
+    if page is None or b"text/html" not in call.headers.get(b"accept", b""):
+        return None
+    return Reply(page, 401, HTML, (*_EXTRA[401], *pages.HEADERS))
 
 
 def _refusal(error: RefusalError) -> Reply:

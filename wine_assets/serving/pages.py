@@ -68,6 +68,11 @@ def docs() -> bytes:
     return _DOCS.content
 
 
+def locked() -> dict[str, bytes]:
+    """Return the pages by route as somebody without the token gets them: they ask for it, and tell nothing else."""
+    return {"/": _INDEX.content, "/docs": _DOCS.content}
+
+
 def openapi(plane: DataPlane, security: tuple[str, ...] = ()) -> bytes:
     """Return the OpenAPI description, with the features of the model that is served and the `security` needed."""
     return description.document(plane.served, security)

@@ -48,8 +48,8 @@ def served(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @contextlib.contextmanager
-def _window(chromium: Browser, server: Running, size: ViewportSize = WIDE, token: str = "") -> Iterator[Page]:
-    """Open the page in a browser that reaches this server alone; a `token` opens pages, as a proxy would, and no more.
+def _window(chromium: Browser, server: Running, size: ViewportSize = WIDE) -> Iterator[Page]:
+    """Open the page in a browser that reaches this server alone.
 
     At the end nothing may have gone wrong in a script, and the policy may have refused nothing.
     """
@@ -58,13 +58,10 @@ def _window(chromium: Browser, server: Running, size: ViewportSize = WIDE, token
     expect.set_options(timeout=PATIENCE_MS)
 
     def local_only(route: Route) -> None:
-        request = route.request
-        if not request.url.startswith(server.address):
-            route.abort()
-        elif token and request.resource_type == "document":
-            route.continue_(headers=request.headers | {"authorization": f"Bearer {token}"})
-        else:
+        if route.request.url.startswith(server.address):
             route.continue_()
+        else:
+            route.abort()
 
     context.route("**/*", local_only)
     page, wrong = context.new_page(), list[str]()
@@ -272,7 +269,7 @@ def guarded(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_person_gives_the_token_that_the_server_requires(chromium: Browser, guarded: Running) -> None:
     """The page forgets it when it is loaded again."""
-    with _window(chromium, guarded, token=TOKEN) as page:
+    with _window(chromium, guarded) as page:
         expect(page.get_by_role("alert")).to_contain_text("The server requires a bearer token.")
         _give(page, "not the token at all")
         expect(page.get_by_role("alert")).to_contain_text("This token isn't the one")
@@ -287,7 +284,7 @@ def test_a_person_gives_the_token_that_the_server_requires(chromium: Browser, gu
 
 
 def test_the_page_about_the_routes_asks_for_the_token_too(chromium: Browser, guarded: Running) -> None:
-    with _window(chromium, guarded, token=TOKEN) as page:
+    with _window(chromium, guarded) as page:
         page.goto("/docs")
         _give(page, TOKEN)
         expect(page.get_by_role("heading", name="/v2/health/live needs no token")).to_be_visible()

@@ -35,6 +35,15 @@ def test_a_route_is_closed_to_those_without_the_token(path: str, given: str | No
     assert reply.json["error"].endswith(".")
 
 
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_person_without_the_token_gets_a_page_that_asks_for_it_and_tells_nothing(path: str, guarded: Running) -> None:
+    reply = guarded.get(path, Accept="text/html,*/*;q=0.8")
+    assert (reply.status, reply.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert b'id="token"' in reply.body
+    assert b"alcohol" not in reply.body
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("path", GUARDED[:-1])
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer  {TOKEN}"])
 def test_a_route_is_open_to_those_with_the_token(path: str, given: str, guarded: Running) -> None:
