@@ -19,7 +19,7 @@ from wine_assets.orchestration.model_assets import model_evaluation, wine_model,
 from wine_assets.orchestration.release_assets import released_model
 
 DATA_STEPS = (raw_wine, binarized_wine)
-STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, wine_predictions, released_model)
+STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, released_model, wine_predictions)
 """Every asset, each after those that it reads."""
 
 

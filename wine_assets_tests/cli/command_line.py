@@ -18,8 +18,8 @@ from wine_assets.orchestration import instance, versions
 
 PROGRAM = str(Path(sys.executable).with_name("wine-assets"))
 ASSETS = (
-    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions"),
-    "released_model",
+    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "released_model"),
+    "wine_predictions",
 )
 MODEL_ASSETS = ASSETS[2:]
 QUICK = ("--folds", "2", "--permutations", "1")

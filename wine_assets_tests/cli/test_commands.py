@@ -61,7 +61,7 @@ def launched(*arguments: str) -> list[str]:
     ("arguments", "stale"),
     [
         ([], []),
-        (["--folds", "3", "--predictions-rows", "3"], ["model_evaluation", "wine_predictions", "released_model"]),
+        (["--folds", "3", "--predictions-rows", "3"], ["model_evaluation", "released_model", "wine_predictions"]),
         (["--predictions-rows", "3"], ["wine_predictions"]),
         (["--C", "0.5"], [*MODEL_ASSETS]),
         (["--reference"], [*MODEL_ASSETS]),

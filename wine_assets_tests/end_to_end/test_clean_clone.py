@@ -64,7 +64,7 @@ def test_one_command_makes_everything_in_a_clean_clone_and_the_second_time_nothi
     """Both in one test, because the environment is made once."""
     assert first.status == 0, first.err
     assert "Installing the pipeline" in first.out
-    assert "[7/7] released_model" in first.out
+    assert "[7/7] wine_predictions" in first.out
     assert re.search(rf"^Model +{clone}/\.wine_assets/data/wine_model_onnx/", first.out, re.MULTILINE)
     before = _installed(clone)
     second = make(clone, "run")

@@ -89,9 +89,9 @@ def test_each_asset_has_its_line_in_order_with_what_it_used_and_asked_for(refere
         r"roc auc (0\.\d{4}) \1",
         r"raw_wine [\d.]+ s [\d.]+ MiB 500Mi",
         r"model_evaluation [\d.]+ s [\d.]+ MiB 1Gi",
-        r"Model /.*/home/data/wine_model_onnx/[0-9a-f]{32}\.onnx",
+        r"Model /.*/home/models/wine, version 1",
         r"Report /.*/home/reports/[0-9a-f]{16}\.html",
-        r"Next make dev",
+        r"Next make dev \(look at it\), make serve \(predict with it\)",
     ],
 )
 def test_the_text_tells_what_a_person_wants_to_know(reference: tuple[Path, Ended], pattern: str) -> None:

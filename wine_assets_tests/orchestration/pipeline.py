@@ -11,8 +11,8 @@ from dagster._core.loader import LoadingContextForTest
 from wine_assets.orchestration import versions
 
 ASSETS = (
-    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "wine_predictions"),
-    "released_model",
+    *("raw_wine", "binarized_wine", "wine_model", "model_evaluation", "wine_model_onnx", "released_model"),
+    "wine_predictions",
 )
 MODEL_ASSETS = ASSETS[2:]
 REFERENCE = {"hyperparameters": {"C": 0.01, "scaler": "none"}}

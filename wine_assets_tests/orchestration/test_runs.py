@@ -104,7 +104,7 @@ def test_the_newest_metadata_of_each_asset_is_read_as_plain_values(
 def test_all_assets_are_named_each_after_those_that_it_reads() -> None:
     assert sorted(runs.all_assets()) == sorted(ASSETS)
     assert runs.all_assets()[:3] == [*ASSETS[:3]]
-    assert runs.all_assets()[-1] == "released_model"
+    assert runs.all_assets()[-1] == "wine_predictions"
 
 
 def test_what_is_stale_is_known_without_a_heavy_import(interpreter: str, home: Home) -> None:
