@@ -161,7 +161,7 @@ def test_a_run_that_failed_half_way_names_what_it_replaced_and_what_it_left(
     standing = capsys.readouterr().err.splitlines()[1]
     assert standing.startswith(
         "Made in this run: wine_model, wine_model_onnx. "
-        "As they were: raw_wine, binarized_wine, model_evaluation, wine_predictions, released_model. "
+        "As they were: raw_wine, binarized_wine, model_evaluation, released_model, wine_predictions. "
         "See the run run-2"
     )
 

@@ -65,12 +65,12 @@ def test_one_command_makes_everything_in_a_clean_clone_and_the_second_time_nothi
     assert first.status == 0, first.err
     assert "Installing the pipeline" in first.out
     assert "[7/7] wine_predictions" in first.out
-    assert re.search(rf"^Model +{clone}/\.wine_assets/data/wine_model_onnx/", first.out, re.MULTILINE)
+    assert re.search(rf"^Model +{clone}/\.wine_assets/models/wine, version 1$", first.out, re.MULTILINE)
     before = _installed(clone)
     second = make(clone, "run")
     assert (second.status, second.err) == (0, "")
     assert "Nothing to do" in second.out
-    assert not re.search(r"Making|Installing|/6\]", second.out)
+    assert not re.search(r"Making|Installing|/7\]", second.out)
     assert _installed(clone) == before
     assert _git_sees_nothing_new(clone), "what a run writes is ignored by git"
 

@@ -71,7 +71,7 @@ def test_the_first_run_succeeds_with_nothing_but_a_command(reference: tuple[Path
 
 def test_each_asset_has_its_line_in_order_with_what_it_used_and_asked_for(reference: tuple[Path, Ended]) -> None:
     lines = PROGRESS.findall(reference[1].out)
-    assert [line[:3] for line in lines] == [(str(number), "6", name) for number, name in enumerate(ASSETS, start=1)]
+    assert [line[:3] for line in lines] == [(str(number), "7", name) for number, name in enumerate(ASSETS, start=1)]
     assert lines[0][3] == "500Mi"
 
 
@@ -246,7 +246,7 @@ def test_on_a_terminal_the_asset_at_work_is_shown_and_leaves_no_trace(made: Path
     assert raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
     left = _left_on_screen(raw)
     assert [line for line in left if "..." in line or "starting" in line] == []
-    assert [line.split()[1] for line in left if re.match(r"\[\d/4\] \w+ +done", line)] == [*MODEL_ASSETS]
+    assert [line.split()[1] for line in left if re.match(r"\[\d/5\] \w+ +done", line)] == [*MODEL_ASSETS]
 
 
 def _left_on_screen(raw: str) -> list[str]:
