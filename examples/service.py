@@ -56,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers a JSON object of feature values with the label, the probabilities and the version."""
 
     champion: Champion
+    timeout = 30
+    """Seconds that a client may take to send its request, and to read the answer."""
 
     def do_POST(self) -> None:
         """Answer one row."""
@@ -68,12 +70,14 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, {"label": label, "probabilities": probabilities, "version": predictor.version})
 
     def _values(self) -> dict[str, Any]:
-        length = int(self.headers.get("Content-Length", 0))
-        if not 0 < length <= LARGEST_BODY:
-            raise InputError(f"The body must have 1 to {LARGEST_BODY} bytes of JSON.")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or not 0 < int(length) <= LARGEST_BODY:
+            raise InputError(
+                f"The body must have 1 to {LARGEST_BODY} bytes of JSON, and a Content-Length that says so."
+            )
         try:
-            values = json.loads(self.rfile.read(length))
-        except ValueError as error:
+            values = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
             raise InputError(f"The body must be JSON ({error}).") from None
         if not isinstance(values, dict):
             raise InputError("The body must be a JSON object of feature values.")

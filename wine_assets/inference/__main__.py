@@ -1,17 +1,22 @@
 """`python -m wine_assets.inference MODEL < rows.jsonl`: a line of answers for each line of named values."""
 
 import argparse
+import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import msgspec
 
 from wine_assets.errors import InputError, WineAssetsError
 from wine_assets.inference.predictor import Predictor
 
-_BATCH_LINES = 1000
-FAILED, BAD_USAGE = 1, 2
+_CHUNK_BYTES = 1 << 18
+"""Read at a time, about a thousand lines; what a terminal or a pipe has by then is answered at once."""
+_LONGEST_LINE_BYTES = 1 << 20
+FAILED, INTERRUPTED = 1, 130
+Line = tuple[int, bytes]
+"""Its number, and what stands in it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,16 +27,36 @@ def main(arguments: list[str] | None = None) -> int:
             options.model, version=options.version, expected_sha256=options.sha256, extras=options.extras
         )
         if not predictor.verified:
-            sys.stderr.write("The model is unverified: no checksum from outside vouches for it (--sha256 gives one).\n")
-        for answers in _answered(predictor, sys.stdin.buffer):
-            sys.stdout.buffer.write(answers)
-            sys.stdout.buffer.flush()
+            _say("The model is unverified: no checksum from outside vouches for it (--sha256 gives one).")
+        if sys.stdin is not None and sys.stdout is not None:  # None where the caller closed them
+            _answer(predictor, sys.stdin.buffer, sys.stdout.buffer)
     except WineAssetsError as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+        return _failed(str(error))
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough; Python would complain at exit
+        _forget_what_was_not_written()  # the reader has seen enough
+    except OSError as error:
+        _forget_what_was_not_written()
+        return _failed(f"The rows can't be read or the answers can't be written: {error.strerror}.")
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
+
+
+def _failed(message: str) -> int:
+    _say(message)
+    return FAILED
+
+
+def _say(message: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"{message}\n")
+
+
+def _forget_what_was_not_written() -> None:
+    """Have Python's own attempt at exit to write the rest succeed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,40 +74,60 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _answered(predictor: Predictor, lines: Iterable[bytes]) -> Iterator[bytes]:
-    for first, batch in _batches(lines):
-        rows = [_values(line, first + at) for at, line in enumerate(batch)]
-        try:
-            labels, probabilities = predictor.predict_both(rows)
-        except InputError as error:
-            raise InputError(f"Lines {first} to {first + len(batch) - 1} can't be predicted. {error}") from None
-        yield b"".join(
-            msgspec.json.encode({"label": label, "probabilities": row}) + b"\n"
-            for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
-        )
+def _answer(predictor: Predictor, source: BinaryIO, target: BinaryIO) -> None:
+    for batch in _batches(source):
+        answered, error = _answers(predictor, batch)
+        target.write(answered)
+        target.flush()
+        if error is not None:
+            raise error
 
 
-def _batches(lines: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the lines that aren't blank with the number of the first; a terminal's and a pipe's come as they are."""
-    batch: list[bytes] = []
-    first = 1
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        first = number if not batch else first
-        batch.append(line)
-        if len(batch) == _BATCH_LINES:
-            yield first, batch
-            batch = []
-    if batch:
-        yield first, batch
-
-
-def _values(line: bytes, number: int) -> dict[str, Any]:
+def _answers(predictor: Predictor, batch: list[Line]) -> tuple[bytes, InputError | None]:
+    """Return the answers to the lines before the first that can't be predicted, and what is wrong with that one."""
     try:
-        return msgspec.json.decode(line, type=dict[str, Any])
+        return _encoded(predictor, [_values(line) for line in batch]), None
+    except InputError:
+        return _answers_one_by_one(predictor, batch)
+
+
+def _answers_one_by_one(predictor: Predictor, batch: list[Line]) -> tuple[bytes, InputError | None]:
+    answered = b""
+    for line in batch:
+        try:
+            answered += _encoded(predictor, [_values(line)])
+        except InputError as error:
+            return answered, InputError(f"Line {line[0]}: {str(error).removeprefix('Row 0: ')}")
+    return answered, None
+
+
+def _encoded(predictor: Predictor, rows: list[dict[str, Any]]) -> bytes:
+    labels, probabilities = predictor.predict_both(rows)
+    return b"".join(
+        msgspec.json.encode({"label": label, "probabilities": row}) + b"\n"
+        for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
+    )
+
+
+def _batches(source: BinaryIO) -> Iterator[list[Line]]:
+    """Yield the lines that are there with their numbers, without blank ones."""
+    number, rest = 1, b""
+    while chunk := source.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]  # as standard input has it
+        *lines, rest = (rest + chunk).split(b"\n")
+        if batch := [line for line in enumerate(lines, number) if line[1].strip()]:
+            yield batch
+        number += len(lines)
+        if len(rest) > _LONGEST_LINE_BYTES:
+            raise InputError(f"Line {number} has more than {_LONGEST_LINE_BYTES} bytes. Give a row in each line.")
+    if rest.strip():
+        yield [(number, rest)]
+
+
+def _values(line: Line) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line[1], type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise InputError(f"Line {number} must be a JSON object of feature values ({error}).") from None
+        raise InputError(f"It must be a JSON object of feature values ({error}).") from None
 
 
 if __name__ == "__main__":

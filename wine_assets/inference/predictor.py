@@ -147,6 +147,11 @@ class Predictor:
 
     def answer(self, rows: Rows) -> "tuple[np.ndarray[Any, np.dtype[np.int64]], Rows]":
         """Return labels and probabilities as `predict_both` does, of rows that `features.rows_of` returned."""
+        if rows.shape == self._one:
+            bound = self._bound()
+            bound.row[...] = rows
+            bound.run()
+            return bound.label.copy(), bound.probabilities.copy()
         labels, probabilities = self._run([LABEL, PROBABILITIES], rows)
         return labels, probabilities
 

@@ -1,12 +1,13 @@
 import asyncio
+import itertools
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import numpy as np
 import pytest
 
-from wine_assets.errors import InputError
+from wine_assets.errors import InputError, WineAssetsError
 from wine_assets.inference import AsyncPredictor, Batching, Predictor
 from wine_assets_tests.inference.published import Publishable
 from wine_assets_tests.wines import wine
@@ -53,6 +54,11 @@ def rows() -> Any:
     return wine().drop(columns="target").to_numpy().astype(np.float32)
 
 
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in a loop of its own, and fail rather than wait forever."""
+    return asyncio.run(asyncio.wait_for(coroutine, 60))
+
+
 async def _all(*calls: Awaitable[Any]) -> list[Any]:
     return list(await asyncio.gather(*calls))
 
@@ -62,7 +68,7 @@ def test_callers_of_one_turn_share_a_run_and_get_their_own_answers(counted: Coun
         predictor = AsyncPredictor(counted)
         return await _all(*(predictor.predict_both(rows[at : at + 2]) for at in range(100)))
 
-    answers = asyncio.run(ask())
+    answers = _awaited(ask())
     assert [count for count, _ in counted.runs] == [200]
     labels, probabilities = Predictor.answer(counted, rows)
     for at, (own_labels, own_probabilities) in enumerate(answers):
@@ -77,7 +83,7 @@ def test_every_way_of_asking_gives_what_the_predictor_gives(counted: Counted, ro
         predictor = AsyncPredictor(counted)
         return await _all(predictor.predict(rows), predictor.predict_proba(rows), predictor.predict_one(**values))
 
-    labels, probabilities, one = asyncio.run(ask())
+    labels, probabilities, one = _awaited(ask())
     np.testing.assert_array_equal(labels, counted.predict(rows))
     np.testing.assert_array_equal(probabilities, counted.predict_proba(rows))
     assert one == counted.predict_one(**values)
@@ -89,7 +95,7 @@ def test_a_run_has_at_most_so_many_rows_unless_one_caller_brings_more(counted: C
         sizes = (4, 4, 4, 30, 1)
         return await _all(*(predictor.predict(rows[:size]) for size in sizes))
 
-    assert [len(answer) for answer in asyncio.run(ask())] == [4, 4, 4, 30, 1]
+    assert [len(answer) for answer in _awaited(ask())] == [4, 4, 4, 30, 1]
     assert [count for count, _ in counted.runs] == [8, 4, 30, 1]
 
 
@@ -106,22 +112,53 @@ def test_a_large_run_is_made_in_a_thread_while_the_loop_gathers_the_next(first: 
         held.may_end.set()
         await _all(large, *small)
 
-    asyncio.run(ask())
+    _awaited(ask())
     (large, thread), *rest = held.runs
     assert (large, thread != threading.main_thread().name) == (178, True)
     assert [count for count, _ in rest] == [5]
 
 
+def test_many_runs_leave_the_loop_its_turns(counted: Counted, rows: Any) -> None:
+    """What else is due comes between two runs."""
+
+    async def ask() -> list[int]:
+        predictor = AsyncPredictor(counted, Batching(max_rows=1, inline_rows=3))
+        asked = [asyncio.ensure_future(predictor.predict(rows[:1])) for _ in range(12)]
+        seen = [0]
+        for _ in range(20):
+            await asyncio.sleep(0)
+            seen.append(len(counted.runs))
+        await _all(*asked)
+        return seen
+
+    seen = _awaited(ask())
+    assert seen[-1] == 12
+    assert max(after - before for before, after in itertools.pairwise(seen)) == 4
+
+
+def test_whoever_fills_a_run_ends_the_wait(counted: Counted, rows: Any) -> None:
+    async def ask() -> None:
+        predictor = AsyncPredictor(counted, Batching(max_rows=4, max_wait_s=59))
+        first = asyncio.ensure_future(predictor.predict(rows[:2]))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(_all(first, predictor.predict(rows[:2])), 30)
+        await asyncio.wait_for(predictor.predict(rows[:5]), 30)
+
+    _awaited(ask())
+    assert [count for count, _ in counted.runs] == [4, 5]
+
+
 def test_whoever_is_told_to_wait_is_answered_with_those_who_came_later(counted: Counted, rows: Any) -> None:
     async def ask() -> None:
-        predictor = AsyncPredictor(counted, Batching(max_wait_s=0.5))
+        predictor = AsyncPredictor(counted, Batching(max_wait_s=0.5, max_rows=3))
+        await predictor.predict(rows[:3])  # a full run, which is nothing to those who come later
         first = asyncio.ensure_future(predictor.predict(rows[:1]))
         for _ in range(3):
             await asyncio.sleep(0)
         await _all(first, predictor.predict(rows[:1]))
 
-    asyncio.run(ask())
-    assert [count for count, _ in counted.runs] == [2]
+    _awaited(ask())
+    assert [count for count, _ in counted.runs] == [3, 2]
 
 
 @pytest.mark.parametrize("inline_rows", [0, 1000])
@@ -134,7 +171,7 @@ def test_an_error_reaches_every_caller_and_the_next_ones_are_answered(
         predictor.predictor = Predictor(first.model)
         return [*failed, await predictor.predict(rows[:1])]
 
-    *failed, answer = asyncio.run(ask())
+    *failed, answer = _awaited(ask())
     assert [str(error) for error in failed] == ["3 rows are too many"] * 3
     assert len(answer) == 1
 
@@ -147,7 +184,98 @@ def test_a_caller_that_gives_up_does_not_disturb_the_others(counted: Counted, ro
         gone.cancel()
         return await stays
 
-    assert asyncio.run(ask()).tolist() == [1]
+    assert _awaited(ask()).tolist() == [1]
+    assert [count for count, _ in counted.runs] == [1], "its own rows are nobody's any more"
+
+
+def test_callers_that_all_give_up_take_no_run_and_the_next_ones_are_answered(counted: Counted, rows: Any) -> None:
+    async def ask() -> Any:
+        predictor = AsyncPredictor(counted)
+        gone = [asyncio.ensure_future(predictor.predict(rows[:1])) for _ in range(3)]
+        await asyncio.sleep(0)
+        for caller in gone:
+            caller.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        return await predictor.predict(rows[:2])
+
+    assert len(_awaited(ask())) == 2
+    assert [count for count, _ in counted.runs] == [2]
+
+
+def test_a_caller_that_gives_up_during_a_run_in_a_thread_does_not_disturb_the_others(
+    first: Publishable, rows: Any
+) -> None:
+    held = Held(first.model)
+    held.runs, held.began, held.may_end = [], threading.Event(), threading.Event()
+
+    async def ask() -> Any:
+        predictor = AsyncPredictor(held, Batching(inline_rows=0))
+        gone, stays = (asyncio.ensure_future(predictor.predict(rows[at : at + 1])) for at in (0, 100))
+        await asyncio.get_running_loop().run_in_executor(None, held.began.wait)
+        gone.cancel()
+        held.may_end.set()
+        return await stays
+
+    assert _awaited(ask()).tolist() == [1]
+
+
+def test_hundreds_of_callers_with_rows_of_their_own_get_the_answers_to_them(counted: Counted, rows: Any) -> None:
+    """They come and go at their own pace, with every kind of run."""
+    labels, probabilities = Predictor.answer(counted, rows)
+
+    async def call(predictor: AsyncPredictor, number: int) -> bool:
+        at, size = number * 7 % 170, number % 9
+        for _ in range(number % 4):
+            await asyncio.sleep(0)
+        own = await predictor.predict_both(rows[at : at + size])
+        return bool((own[0] == labels[at : at + size]).all() and (own[1] == probabilities[at : at + size]).all())
+
+    async def ask() -> list[bool]:
+        predictor = AsyncPredictor(counted, Batching(max_rows=64, inline_rows=32))
+        return await _all(*(call(predictor, number) for number in range(600)))
+
+    answered = _awaited(ask())
+    assert (len(answered), all(answered)) == (600, True)
+    assert max(count for count, _ in counted.runs) <= 64
+    assert len(counted.runs) < 600 / 4
+    assert {thread == threading.main_thread().name for _, thread in counted.runs} == {True, False}
+
+
+def test_the_next_loop_is_answered_whatever_was_left_in_the_one_before(counted: Counted, rows: Any) -> None:
+    predictor = AsyncPredictor(counted, Batching(max_wait_s=0.01))
+
+    async def leave() -> None:
+        predictor.submit(rows[:5])
+
+    async def ask() -> Any:
+        return await predictor.predict(rows[:1])
+
+    _awaited(leave())
+    for _ in range(3):
+        assert _awaited(ask()).tolist() == [0]
+    assert [count for count, _ in counted.runs] == [1, 1, 1]
+
+
+def test_two_loops_at_once_are_refused(counted: Counted, rows: Any) -> None:
+    async def ask() -> None:
+        predictor = AsyncPredictor(counted)
+        await predictor.predict(rows[:1])
+        with pytest.raises(WineAssetsError, match=r"answers the coroutines of one event loop\. Make one for each"):
+            await asyncio.to_thread(asyncio.run, predictor.predict(rows[:1]))
+
+    _awaited(ask())
+
+
+def test_a_value_that_cannot_be_used_is_named(counted: Counted, rows: Any) -> None:
+    values: dict[str, Any] = dict(zip(counted.features, map(float, rows[0]), strict=True))
+
+    async def ask(**changes: Any) -> None:
+        await AsyncPredictor(counted).predict_one(**(values | changes))
+
+    with pytest.raises(InputError, match="`hue` must be a number, got True"):
+        _awaited(ask(hue=True))
+    with pytest.raises(InputError, match="`self` is not known"):
+        _awaited(ask(self=1))
 
 
 def test_rows_that_cannot_be_used_are_refused_before_they_wait(counted: Counted, rows: Any) -> None:
@@ -156,7 +284,7 @@ def test_rows_that_cannot_be_used_are_refused_before_they_wait(counted: Counted,
         bad = rows[:1] * np.nan
         return [*await asyncio.gather(predictor.predict(bad), predictor.predict(rows[:1]), return_exceptions=True)]
 
-    error, answer = asyncio.run(ask())
+    error, answer = _awaited(ask())
     assert isinstance(error, InputError)
     assert (len(answer), [count for count, _ in counted.runs]) == (1, [1])
 

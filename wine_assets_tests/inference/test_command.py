@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,24 +50,95 @@ def test_a_lone_model_says_that_it_is_unverified_unless_its_checksum_is_given(
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ('{"alcohol": 1', "Line 3 must be a JSON object of feature values"),
-        ("[1, 2]", "Line 3 must be a JSON object"),
-        ("[" * 100_000, "Line 3 must be a JSON object"),
-        ('{"alcohol": 1}', "Lines 1 to 3 can't be predicted. Row 2: `malic_acid`"),
-        ('{"alcohol": NaN}', "Line 3 must be a JSON object"),
+        ('{"alcohol": 1', "Line 5: It must be a JSON object of feature values (Input data was truncated)."),
+        ("[1, 2]", "Line 5: It must be a JSON object"),
+        ("[" * 100_000, "Line 5: It must be a JSON object"),
+        ("\x00", "Line 5: It must be a JSON object"),
+        ('{"alcohol": NaN}', "Line 5: It must be a JSON object"),
+        ('{"alcohol": 1}', "Line 5: `malic_acid`, `ash`"),
+        ('{"self": 1}', "Line 5: `alcohol`, `malic_acid`"),
+        (_lines(1)[0].replace("14.23", "true"), "Line 5: `alcohol` must be a number, got True"),
+        (_lines(1)[0].replace("14.23", "null"), "Line 5: `alcohol` must be a number, got None"),
+        (_lines(1)[0].replace("14.23", "1e39"), "Line 5: `alcohol` must be"),
     ],
 )
-def test_a_line_that_cannot_be_predicted_is_named(released: ModelRepository, line: str, sentence: str) -> None:
-    done = _run("\n".join([*_lines(2), line]), released.folder)
-    assert (done.returncode, done.stdout) == (1, "")
+def test_the_first_line_that_cannot_be_predicted_is_named_after_the_answers_before_it(
+    released: ModelRepository, line: str, sentence: str
+) -> None:
+    """Blank lines count as lines."""
+    done = _run("\n".join([_lines(1)[0], "", " ", *_lines(1), line, *_lines(2), "{"]), released.folder)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
     assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_was_answered_before_a_bad_line_is_printed(released: ModelRepository) -> None:
-    done = _run("\n".join([*_lines(1_000), "{"]), released.folder)
-    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1_000)
-    assert "Line 1001 must be a JSON object" in done.stderr
+def test_a_bad_line_behind_many_good_ones_has_its_own_number(released: ModelRepository) -> None:
+    done = _run("\n".join([*_lines(1_500), "{"]), released.folder)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1_500)
+    assert "Line 1501: It must be a JSON object" in done.stderr
+
+
+def test_a_line_without_end_is_refused_before_it_takes_all_memory(released: ModelRepository) -> None:
+    done = _run("1" * 3_000_000, released.folder)
+    assert (done.returncode, done.stderr) == (1, "Line 1 has more than 1048576 bytes. Give a row in each line.\n")
+
+
+def test_nothing_at_all_is_answered_with_nothing(released: ModelRepository) -> None:
+    for text in ("", "\n \n"):
+        done = _run(text, released.folder)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_program_that_asks_line_by_line_is_answered_line_by_line(released: ModelRepository) -> None:
+    """It sends the next row only when it has the answer to the one before."""
+    command = [sys.executable, "-m", "wine_assets.inference", str(released.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in _lines(3):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["label"] == 0
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_whatever_the_caller_closed_is_done_without(released: ModelRepository, closed: str) -> None:
+    command = ["sh", "-c", f'exec "$0" -m wine_assets.inference "$1" {closed}', sys.executable, str(released.folder)]
+    done = subprocess.run(command, input=_lines(1)[0], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_named(released: ModelRepository) -> None:
+    command = [sys.executable, "-m", "wine_assets.inference", str(released.folder)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, input=_lines(1)[0].encode(), stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    sentence = b"The rows can't be read or the answers can't be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+
+
+def test_an_interruption_ends_it_without_a_traceback(released: ModelRepository) -> None:
+    command = [sys.executable, "-m", "wine_assets.inference", str(released.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(_lines(1)[0].encode() + b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(60), process.stderr.read()) == (130, b"")
+
+
+@pytest.mark.parametrize("arguments", [[], ["model", "--extras", "drop"], ["model", "--version", "one"]])
+def test_a_command_that_is_not_understood_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m wine_assets.inference" in capsys.readouterr().err
 
 
 def test_a_version_and_unknown_names_can_be_chosen(released: ModelRepository, second: Publishable) -> None:
@@ -78,20 +150,23 @@ def test_a_version_and_unknown_names_can_be_chosen(released: ModelRepository, se
         json.loads(_run(line, released.folder, "--extras", "ignore", "--version", version).stdout) for version in (1, 2)
     ]
     assert answers[0] != answers[1]
+    gone = _run(line, released.folder, "--version", "9")
+    assert (gone.returncode, gone.stdout, "9" in gone.stderr) == (1, "", True)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(released: ModelRepository) -> None:
+@pytest.mark.parametrize(("some", "more"), [(1, 1), (1_000, 20_000)])
+def test_a_reader_that_has_seen_enough_is_no_error(released: ModelRepository, some: int, more: int) -> None:
     command = [sys.executable, "-m", "wine_assets.inference", str(released.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write("\n".join(_lines(1_000)).encode() + b"\n")
+        process.stdin.write("\n".join(_lines(some)).encode() + b"\n")
         process.stdin.flush()
         process.stdout.readline()
         process.stdout.close()
         with contextlib.suppress(BrokenPipeError):  # it may have ended by now
-            process.stdin.write("\n".join(_lines(20_000)).encode())
+            process.stdin.write("\n".join(_lines(more)).encode())
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         assert (process.wait(60), process.stderr.read()) == (0, b"")

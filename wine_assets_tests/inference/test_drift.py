@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import rel_entr
+from scipy.stats import ks_2samp, norm
 
+from wine_assets.errors import InputError
 from wine_assets.inference.drift import count, ks, psi
 from wine_assets.inference.manifest import Content, Histogram
 from wine_assets_tests.wines import wine
@@ -28,6 +32,30 @@ def test_psi_is_the_sum_of_differences_times_logarithms() -> None:
     """(0.4 - 0.5) ln(0.4 / 0.5) + (0.6 - 0.5) ln(0.6 / 0.5), by hand."""
     assert psi([50, 50], [40, 60]) == pytest.approx(0.1 * np.log(1.25) + 0.1 * np.log(1.2))
     assert psi([50, 50], [100, 0]) > 0.25, "an empty bin is a major shift, and no infinity"
+
+
+def test_psi_of_a_shift_is_what_the_integral_over_the_bins_gives() -> None:
+    """Both directions of the relative entropy, as scipy has it."""
+    before, after = norm(0, 1), norm(0.5, 1)
+    edges = np.linspace(-3, 3, 13)
+    shares = [np.diff([0, *distribution.cdf(edges[1:-1]), 1]) for distribution in (before, after)]
+    expected = rel_entr(*shares).sum() + rel_entr(*reversed(shares)).sum()
+    assert psi(*(np.round(share * 1e9).astype(int) for share in shares)) == pytest.approx(expected, rel=1e-5)
+    assert psi(*shares) == psi(*reversed(shares))
+
+
+def test_counts_of_other_bins_are_refused() -> None:
+    for measure in (psi, ks):
+        with pytest.raises(InputError, match=r"^Counts must be of the same bins, got 1 and 3 of them\. Count both"):
+            measure([6], [1, 2, 3])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=30))
+def test_distances_are_finite_and_within_their_bounds(pairs: list[tuple[int, int]]) -> None:
+    expected, observed = ([*counts] for counts in zip(*pairs, strict=True))
+    assert 0 <= ks(expected, observed) <= 1 + 1e-12
+    assert 0 <= psi(expected, observed) < 20
+    assert ks(expected, observed) == ks(observed, expected)
 
 
 def test_ks_is_that_of_the_samples_where_bins_hold_a_value_each() -> None:

@@ -1,16 +1,21 @@
+import contextlib
+import functools
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, external_data_helper, helper
 
 from wine_assets.errors import ArtifactError, InputError, RepositoryError
@@ -79,14 +84,6 @@ def test_a_model_is_loaded_from_its_file(content: bytes, rows: Any, tmp_path: Pa
     assert loaded.predict(rows).tolist() == Predictor(content).predict(rows).tolist()
     path.write_bytes(content)
     assert Predictor.load(str(path)).classes == (0, 1)
-
-
-def test_many_threads_may_ask_one_model(content: bytes, rows: Any) -> None:
-    predictor = Predictor(content)
-    expected = predictor.predict_proba(rows).tobytes()
-    with ThreadPoolExecutor(8) as threads:
-        answers = {answer.tobytes() for answer in threads.map(predictor.predict_proba, [rows] * 200)}
-    assert answers == {expected}
 
 
 # --- what is refused ---------------------------------------------------------
@@ -221,64 +218,9 @@ def test_a_row_of_an_array_is_checked_too(content: bytes, rows: Any) -> None:
         Predictor(content).predict_proba(row)
 
 
-# --- threads, processes, coroutines ------------------------------------------
-
-
-def test_each_of_many_threads_gets_its_own_answer(content: bytes, rows: Any) -> None:
-    predictor, rows = Predictor(content), rows.astype(np.float32)
-    expected = predictor.predict_proba(rows)
-
-    def ask(at: int) -> bool:
-        row = at % len(rows)
-        return bool((predictor.predict_proba(rows[row : row + 1])[0] == expected[row]).all())
-
-    with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(ask, range(4_000)))
-
-
-FORKING = """
-import os, sys, threading
-import numpy as np
-from wine_assets.inference import Predictor
-
-predictor = Predictor.load(sys.argv[1], threads=int(sys.argv[2]))
-rows = np.random.default_rng(0).uniform(1, 10, (5000, 13)).astype(np.float32)
-expected, alone = predictor.predict_proba(rows), predictor.predict_proba(rows[:1])
-stop = threading.Event()
-busy = threading.Thread(target=lambda: all(len(predictor.predict_proba(rows)) for _ in iter(stop.is_set, True)))
-busy.start()
-statuses = []
-for _ in range(5):
-    child = os.fork()
-    if child == 0:
-        same = (predictor.predict_proba(rows) == expected).all() and (predictor.predict_proba(rows[:1]) == alone).all()
-        os._exit(0 if same else 3)
-    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-stop.set()
-busy.join()
-child = os.fork()
-if child == 0:
-    predictor.predict_proba(rows)
-    sys.exit(0)  # the interpreter ends as a whole
-statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-assert (predictor.predict_proba(rows) == expected).all()
-print(statuses)
-"""
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_forked_process_answers_as_its_parent_does_while_that_predicts(
-    content: bytes, tmp_path: Path, threads: int
-) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content)
-    command = [sys.executable, "-c", FORKING, str(path), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == str([0] * 6)
-
-
 def test_asking_again_and_again_takes_no_memory(content: bytes, named: list[dict[str, float]], rows: Any) -> None:
-    predictor, row = Predictor(content), rows[:1].astype(np.float32)
+    """Neither one by one, nor in batches, nor for what is refused."""
+    predictor, row, batch = Predictor(content), rows[:1].astype(np.float32), rows[:20].astype(np.float32)
 
     def ask(times: int) -> int:
         tracemalloc.start()
@@ -286,12 +228,72 @@ def test_asking_again_and_again_takes_no_memory(content: bytes, named: list[dict
             for _ in range(times):
                 predictor.predict_proba(row)
                 predictor.predict_one(**named[0])
+                predictor.predict_both(batch)
+                with contextlib.suppress(InputError):
+                    predictor.predict_one(**{**named[0], "hue": cast(Any, None)})
             return tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
 
     ask(10)
-    assert abs(ask(20_000) - ask(50)) < 100_000, "not even five bytes a call"
+    assert abs(ask(10_000) - ask(50)) < 50_000, "not even five bytes a call"
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.float32, (5, 13), elements=st.floats(-(2.0**99), 2.0**99, width=32)))
+def test_any_row_has_the_same_bits_alone_by_name_in_a_batch_and_with_two_threads(rows: Any) -> None:
+    labels, probabilities = one_thread().predict_both(rows)
+    for at, row in enumerate(rows):
+        answer = one_thread().predict_one(**dict(zip(one_thread().features, row.tolist(), strict=True)))
+        alone = one_thread().predict_proba(rows[at : at + 1])
+        assert alone.tobytes() == probabilities[at].tobytes()
+        assert (answer.label, answer.probabilities) == (labels[at], tuple(probabilities[at].tolist()))
+    assert two_threads().predict_proba(rows).tobytes() == probabilities.tobytes()
+
+
+@settings(max_examples=50, deadline=None)
+@given(order=st.permutations(range(13)), start=st.integers(0, 177))
+def test_the_order_of_columns_changes_no_bit_of_an_answer(order: list[int], start: int) -> None:
+    frame = wine().drop(columns="target").iloc[start:]
+    expected = one_thread().predict_proba(frame.to_numpy())
+    assert one_thread().predict_proba(frame.iloc[:, order]).tobytes() == expected.tobytes()
+
+
+@functools.cache
+def one_thread() -> Predictor:
+    return Predictor(exported(REFERENCE))
+
+
+@functools.cache
+def two_threads() -> Predictor:
+    return Predictor(exported(REFERENCE), threads=2)
+
+
+def test_a_feature_may_have_any_name_that_json_has(content: bytes, named: list[dict[str, float]]) -> None:
+    predictor = Predictor(content)
+    with pytest.raises(InputError, match=r"`self` is not known"):
+        predictor.predict_one(**(named[0] | {"self": 1.0}))
+    renamed = Predictor(with_metadata(content, features=json.dumps(["self", *predictor.features[1:]])))
+    values = {"self" if name == "alcohol" else name: value for name, value in named[0].items()}
+    assert renamed.predict_one(**values) == predictor.predict_one(**named[0])
+
+
+def test_no_rows_have_no_answers(content: bytes) -> None:
+    labels, probabilities = Predictor(content).predict_both(np.empty((0, 13)))
+    assert (labels.shape, probabilities.shape) == ((0,), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"threads": 0}, r"^`threads` must be at least 1, got 0\.$"),
+        ({"threads": -1}, r"^`threads` must be at least 1, got -1\.$"),
+        ({"extras": "drop"}, r"^`extras` must be \"refuse\" or \"ignore\", got 'drop'\.$"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(content: bytes, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Predictor(content, **options)
 
 
 def test_onnxruntime_reports_nothing_to_anyone_and_starts_no_thread_for_that() -> None:
