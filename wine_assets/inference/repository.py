@@ -1,5 +1,6 @@
 """Versions of a model: published whole, and served by moving one pointer."""
 
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable
@@ -166,7 +167,8 @@ class ModelRepository:
         kept = {*versions[-keep:], *self._earlier()[-1:]} | ({champion.version} if champion else set())
         removed = [version for version in versions if version not in kept]
         for version in removed:
-            self._store.remove(f"{VERSIONS}/{version}")
+            with contextlib.suppress(FileNotFoundError):  # another pruner was first
+                self._store.remove(f"{VERSIONS}/{version}")
         return removed
 
     def _create(self, files: dict[str, bytes]) -> int:
@@ -203,7 +205,10 @@ class ModelRepository:
         )
         self._log(found)  # a mover that was killed may not have; the pointer is about to forget
         self._store.replace(POINTER, before, msgspec.json.encode(moved))
-        self._log(moved)
+        with contextlib.suppress(
+            OSError, ArtifactError
+        ):  # it has moved; where it can't be logged, the next mover has to
+            self._log(moved)
         return moved
 
     def _log(self, move: Promotion | None) -> None:

@@ -65,36 +65,42 @@ class LocalStore:
     def create(self, folder: str, files: Mapping[str, bytes]) -> None:
         """Write a hidden folder beside the one wanted, flush it to disk, and rename it into place."""
         target = self._path(folder)
-        _make(target.parent)
-        _sweep_folders(target.parent)
-        with _claimed(target.parent) as temporary:
-            for name, content in files.items():
-                path = temporary / _checked(name)
-                path.write_bytes(content)
-                flush(path)
-            flush(temporary)
-            _rename(temporary, target)
-        flush(target.parent)
+        with _named(target):
+            _make(target.parent)
+            _sweep_folders(target.parent)
+            with _claimed(target.parent) as temporary:
+                for name, content in files.items():
+                    _write(temporary / _checked(name), content)
+                flush(temporary)
+                _rename(temporary, target)
+            flush(target.parent)
 
     def remove(self, folder: str) -> None:
-        """Rename a folder out of sight, then remove it; one that isn't there raises FileNotFoundError."""
+        """Rename a folder out of sight, then remove it; one that isn't there raises FileNotFoundError.
+
+        Nothing is made for it, as a full disk may take nothing; its lock keeps sweepers away.
+        """
         target = self._path(folder)
-        with _claimed(target.parent) as temporary:
-            target.replace(temporary / "removed")
+        hidden = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+        with _named(target), _held(target):
+            target.rename(hidden)
             flush(target.parent)
-            shutil.rmtree(temporary)
+            shutil.rmtree(hidden)
 
     def replace(self, name: str, expected: bytes | None, content: bytes) -> None:
         """Compare and write under a lock of the whole store."""
         target = self._path(name)
-        _make(target.parent)
-        with self._locked():
-            for orphan in target.parent.glob(f"{TEMPORARY_PREFIX}*"):
-                orphan.unlink(missing_ok=True)  # its writer held the lock, and is gone
-            found = target.read_bytes() if target.exists() else None
-            if found != expected:
-                raise ConflictError(f"{target.name} was changed in between. Look at what is there now, and try again.")
-            atomic_write(target, content)
+        with _named(target):
+            _make(target.parent)
+            with self._locked():
+                for orphan in target.parent.glob(f"{TEMPORARY_PREFIX}*"):
+                    orphan.unlink(missing_ok=True)  # its writer held the lock, and is gone
+                found = target.read_bytes() if target.exists() else None
+                if found != expected:
+                    raise ConflictError(
+                        f"{target.name} was changed in between. Look at what is there now, and try again."
+                    )
+                atomic_write(target, content)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -116,6 +122,33 @@ def _checked(part: str) -> str:
             "with a letter or digit first."
         )
     return part
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Have every error of the system name a file, which those of writing, flushing and locking don't by themselves."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder, whatever its name becomes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with _named(path):
+        path.write_bytes(content)
+        flush(path)
 
 
 def _make(folder: Path) -> None:

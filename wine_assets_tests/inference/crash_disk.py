@@ -5,18 +5,33 @@ moved or removed. Whatever is uncertain may have reached the disk or not, each f
 """
 
 import itertools
-import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-_LINE = re.compile(r"^\d+ +(\w+)\((.*)\) += (\d+)")
-_PATH_OF_DESCRIPTOR = re.compile(r"<([^>]*)>")
+_BY_DESCRIPTOR = ("write", "fsync", "fdatasync", "pwrite64", "writev", "ftruncate")
+_BY_PATH = ("openat", "mkdir", "rename", "renameat", "renameat2", "link", "unlink", "unlinkat", "rmdir")
+CALLS = ",".join([*_BY_DESCRIPTOR, *_BY_PATH])
+"""The calls that change what is on a disk; those among them that no writer here makes are refused."""
+_KINDS = {
+    "write": "write",
+    "fsync": "flush",
+    "fdatasync": "flush",
+    "openat": "file",
+    "mkdir": "folder",
+    "rename": "move",
+    "unlink": "remove",
+    "unlinkat": "remove",
+    "rmdir": "remove",
+}
+_LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += \d+")
+_HELD = re.compile(r"^\d+<([^>]*)>")
 _QUOTED = re.compile(r'"([^"]*)"')
-MOST_STATES = 64
-"""States that are tried for each prefix; of more there is a seeded sample."""
+_BELOW_A_FOLDER = re.compile(r'^[^<]*<([^>]*)>, "([^"]*)"')
+
+Tree = frozenset[tuple[str, bytes | None]]
+"""What is on a disk: the content of each file by its path, None for a folder."""
 
 
 @dataclass(frozen=True)
@@ -24,57 +39,69 @@ class Call:
     """A system call that changes what is on the disk; paths are relative to the folder that is watched."""
 
     kind: str
-    """`make` (a file or a folder), `write`, `flush`, `move` or `remove`."""
+    """`file` or `folder` (which is made), `write`, `flush`, `move`, `remove`, or `say`, of what a writer tells."""
     path: str
     target: str = ""
-    bytes: int = 0
-    is_folder: bool = False
+    content: bytes = b""
 
 
 def recorded(trace: str, root: Path) -> list[Call]:
-    """Return what strace saw of writers below `root`."""
+    """Return what strace (-y -xx) saw of a writer below `root`, and what the writer said."""
     found = (_call(match[1], match[2], root) for match in map(_LINE.match, trace.splitlines()) if match)
     return [call for call in found if call is not None]
 
 
-def _call(name: str, arguments: str, root: Path) -> Call | None:  # noqa: PLR0911 - one for each kind
-    quoted = [_relative(path, root) for path in _QUOTED.findall(arguments)]
-    held = [_relative(path, root) for path in _PATH_OF_DESCRIPTOR.findall(arguments)]
-    if name == "openat" and "O_CREAT" in arguments and quoted[0]:
-        return Call("make", quoted[0])
-    if name == "mkdir" and quoted[0]:
-        return Call("make", quoted[0], is_folder=True)
-    if name == "write" and held[0]:
-        return Call("write", held[0], bytes=int(arguments.rpartition(", ")[2]))
-    if name == "fsync" and held[0] is not None:
-        return Call("flush", held[0])
-    if name.startswith("rename") and quoted[0] and quoted[1]:
-        return Call("move", quoted[0], quoted[1])
-    if name in ("unlink", "rmdir") and quoted[0]:
-        return Call("remove", quoted[0])
-    return None
+def _call(name: str, arguments: str, root: Path) -> Call | None:
+    quoted = [_decoded(text) for text in _QUOTED.findall(arguments)]
+    if name == "write" and arguments.startswith("1<"):
+        return Call("say", quoted[0].decode().strip())
+    paths = [_below(path, root) for path in _paths(name, arguments)]
+    if paths[0] is None or (name == "openat" and "O_CREAT" not in arguments):
+        return None
+    content = quoted[0] if name == "write" and quoted else b""
+    return Call(_KINDS[name], paths[0], str(paths[-1]), content)
 
 
-def _relative(path: str, root: Path) -> str | None:
+def _paths(name: str, arguments: str) -> list[str]:
+    """Return the paths that a call is about, those relative to an open folder made whole."""
+    if name in _BY_DESCRIPTOR:
+        return [_decoded(_HELD.findall(arguments)[0]).decode()]
+    if name in ("openat", "unlinkat"):
+        folder, path = (_decoded(text).decode() for text in _BELOW_A_FOLDER.findall(arguments)[0])
+        return [str(Path(folder) / path)]
+    return [_decoded(path).decode() for path in _QUOTED.findall(arguments)]
+
+
+def _decoded(text: str) -> bytes:
+    return bytes.fromhex(text.replace("\\x", "")) if text.startswith("\\x") else text.encode()
+
+
+def _below(path: str, root: Path) -> str | None:
     """Return a path below the root, "" for the root itself, None for any other."""
     place = Path(path)
-    if place == root:
-        return ""
-    return str(place.relative_to(root)) if place.is_relative_to(root) else None
+    if not place.is_relative_to(root):
+        return None
+    return "" if place == root else str(place.relative_to(root))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Node:
     """A file or a folder, whatever names it has."""
 
     is_folder: bool
-    written: int = 0
+    content: bytes = b""
     flushed: int = 0
 
+    def contents(self) -> list[bytes]:
+        """Return what a file may hold: what was flushed alone, half of the rest, all, or zeros in place of the rest."""
+        certain, whole = self.content[: self.flushed], self.content
+        half = self.content[: (self.flushed + len(whole)) // 2]
+        return list(dict.fromkeys([certain, half, whole, certain + bytes(len(whole) - self.flushed)]))
 
-@dataclass
+
+@dataclass(eq=False)
 class _Change:
-    """A name that appears in a folder or goes away from it."""
+    """A name that appears in a folder, or goes away from it; a move is both at once."""
 
     folder: _Node
     name: str
@@ -89,43 +116,62 @@ class Disk:
 
     root: _Node = field(default_factory=lambda: _Node(is_folder=True))
     changes: list[_Change] = field(default_factory=list)
-    existing: dict[str, _Node] = field(default_factory=dict)
 
-    def has_folder(self, path: str) -> None:
-        """Take note of a folder from before the recording."""
-        self.existing[path] = _Node(is_folder=True)
+    @classmethod
+    def holding(cls, folder: Path) -> "Disk":
+        """Return a disk that holds what a folder does, all of it certain."""
+        disk = cls()
+        for path in sorted(folder.rglob("*")):
+            content = b"" if path.is_dir() else path.read_bytes()
+            node = _Node(path.is_dir(), content, len(content))
+            disk._change(str(path.relative_to(folder)), node)
+            disk.changes[-1].is_certain = True
+        return disk
 
     def apply(self, call: Call) -> None:
         """Take note of one call."""
-        if call.kind == "make":
+        if call.kind in ("file", "folder"):
             self._make(call)
         elif call.kind == "write":
-            self._node(call.path).written += call.bytes
+            self._node(call.path).content += call.content
         elif call.kind == "flush":
             self._flush(self._node(call.path))
         elif call.kind == "move":
             self._move(call)
-        else:
+        elif call.kind == "remove":
             self._change(call.path, None)
 
+    def trees(self) -> Iterator[Tree]:
+        """Yield each tree that may be on the disk after a power failure at this moment, once."""
+        seen: set[frozenset[tuple[str, _Node]]] = set()
+        doubtful = [change for change in self.changes if not change.is_certain]
+        for reached in itertools.product([False, True], repeat=len(doubtful)):
+            lost = {id(change) for change, has_reached in zip(doubtful, reached, strict=True) if not has_reached}
+            named = frozenset(_named(self.root, [change for change in self.changes if id(change) not in lost], ""))
+            if named not in seen:
+                seen.add(named)
+                yield from _filled(sorted(named, key=lambda entry: entry[0]))
+
     def _make(self, call: Call) -> None:
-        if self._find(call.path) is None:
-            self._change(call.path, _Node(call.is_folder))
+        found = self._find(call.path)
+        if found is None:
+            self._change(call.path, _Node(call.kind == "folder"))
+        else:
+            assert not found.content, f"{call.path} is opened to be written in place"
 
     def _move(self, call: Call) -> None:
         node = self._node(call.path)
         folder, name = self._place(call.target)
+        assert self._place(call.path)[0] is folder, "a move to another folder"
         self.changes.append(_Change(folder, name, node, moved_from=Path(call.path).name))
 
     def _change(self, path: str, node: _Node | None) -> None:
-        folder, name = self._place(path)
-        self.changes.append(_Change(folder, name, node))
+        self.changes.append(_Change(*self._place(path), node))
 
     def _flush(self, node: _Node) -> None:
-        node.flushed = node.written
+        node.flushed = len(node.content)
         for change in self.changes:
-            if change.folder is node:
-                change.is_certain = True
+            change.is_certain |= change.folder is node
 
     def _place(self, path: str) -> tuple[_Node, str]:
         place = Path(path)
@@ -137,72 +183,44 @@ class Disk:
         return node
 
     def _find(self, path: str) -> _Node | None:
-        """Return what a path names now; a folder from before the recording is as it was."""
-        if not path:
-            return self.root
-        place, node = Path(path), None
-        parent = "" if str(place.parent) == "." else str(place.parent)
-        folder = self._find(parent)
-        for change in self.changes:
-            if change.folder is folder and change.name == place.name:
-                node = change.node
-            elif change.folder is folder and change.moved_from == place.name:
-                node = None
-        return node if node is not None else self.existing.get(path)
-
-    def states(self, seed: int) -> Iterator["State"]:
-        """Yield what may be on the disk after a power failure at this moment."""
-        doubtful = [change for change in self.changes if not change.is_certain]
-        files = [c.node for c in self.changes if c.node and not c.node.is_folder and c.node.flushed < c.node.written]
-        files = list({id(node): node for node in files}.values())
-        lengths = [sorted({node.flushed, (node.flushed + node.written) // 2, node.written}) for node in files]
-        kept = list(itertools.product([False, True], repeat=len(doubtful)))
-        for happened, sizes in _some(list(itertools.product(kept, itertools.product(*lengths))), seed):
-            lost = {id(change) for change, reached in zip(doubtful, happened, strict=True) if not reached}
-            changes = [change for change in self.changes if id(change) not in lost]
-            yield State(self.root, self.existing, changes, {id(n): size for n, size in zip(files, sizes, strict=True)})
+        node: _Node | None = self.root
+        for part in Path(path).parts:
+            node = _entries(node, self.changes).get(part)
+        return node
 
 
-def _some(states: "list[tuple[tuple[bool, ...], tuple[int, ...]]]", seed: int) -> Sequence[Any]:
-    if len(states) <= MOST_STATES:
-        return states
-    return random.Random(seed).sample(states, MOST_STATES)  # noqa: S311 - a sample, and no secret
+def _entries(folder: _Node | None, changes: Sequence[_Change]) -> dict[str, _Node]:
+    entries: dict[str, _Node] = {}
+    for change in changes:
+        if change.folder is folder:
+            entries.pop(change.moved_from, None)
+            entries.pop(change.name, None)
+            if change.node is not None:
+                entries[change.name] = change.node
+    return entries
 
 
-@dataclass
-class State:
-    """One of the contents that a disk may have."""
-
-    root: _Node
-    existing: dict[str, _Node]
-    changes: list[_Change]
-    lengths: dict[int, int]
-
-    def write(self, before: Path, whole: dict[int, bytes]) -> None:
-        """Make the folder `before`, which holds what was there before the recording, hold this state."""
-        self._fill(before, self.root, whole)
-        for path, folder in self.existing.items():
-            self._fill(before / path, folder, whole)
-
-    def _fill(self, folder: Path, node: _Node, whole: dict[int, bytes]) -> None:
-        names: dict[str, _Node | None] = {}
-        for change in self.changes:
-            if change.folder is node:
-                names[change.name] = change.node
-                if change.moved_from:
-                    names[change.moved_from] = None
-        for name, child in names.items():
-            path = folder / name
-            if child is None:
-                path.unlink(missing_ok=True)
-            elif child.is_folder:
-                path.mkdir(exist_ok=True)
-                self._fill(path, child, whole)
-            else:
-                length = self.lengths.get(id(child), child.written)
-                path.write_bytes(whole[id(child)][:length])
+def _named(folder: _Node, changes: Sequence[_Change], below: str) -> Iterator[tuple[str, _Node]]:
+    """Yield all that can be reached from a folder."""
+    for name, node in _entries(folder, changes).items():
+        yield below + name, node
+        if node.is_folder:
+            yield from _named(node, changes, f"{below}{name}/")
 
 
-def without(calls: Sequence[Call], kind: str, suffix: str) -> list[Call]:
-    """Return the calls without those of a kind whose path ends with `suffix`."""
-    return [replace(call) for call in calls if not (call.kind == kind and re.fullmatch(suffix, call.path))]
+def _filled(named: "list[tuple[str, _Node]]") -> Iterator[Tree]:
+    """Yield the tree with each content that its files may have."""
+    files = list(dict.fromkeys(node for _, node in named if not node.is_folder))
+    for contents in itertools.product(*(node.contents() for node in files)):
+        held = dict(zip(files, contents, strict=True))
+        yield frozenset((path, held.get(node)) for path, node in named)
+
+
+def made(tree: Tree, folder: Path) -> None:
+    """Make a folder that holds what is on the disk."""
+    folder.mkdir()
+    for path, content in sorted(tree):
+        if content is None:
+            (folder / path).mkdir()
+        else:
+            (folder / path).write_bytes(content)

@@ -1,3 +1,4 @@
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from wine_assets.errors import ArtifactError, ConflictError, RepositoryError
 from wine_assets.inference import ModelRepository, Predictor
+from wine_assets.inference.store import LocalStore
 from wine_assets_tests.inference.published import PROVENANCE, Publishable, publishable
 
 
@@ -134,6 +136,27 @@ def test_a_move_whose_mover_was_killed_before_it_logged_it_is_logged_by_the_next
     assert [json.loads(line)["serial"] for line in log.read_bytes().splitlines()] == [1, 2, 3, 4]
 
 
+def test_a_move_that_cannot_be_logged_is_a_move_and_is_logged_by_the_next(three: ModelRepository) -> None:
+    log = three.folder / "champion.log"
+    whole = log.read_bytes()
+
+    class Unlogged(LocalStore):
+        def replace(self, name: str, expected: bytes | None, content: bytes) -> None:
+            if name == log.name:
+                raise OSError(errno.ENOSPC, "No space left on device", str(log))
+            super().replace(name, expected, content)
+
+    full = ModelRepository(three.folder, Unlogged(three.folder))
+    moved = full.promote(1, expected=full.champion(), by="a test")
+    assert (moved, log.read_bytes()) == (three.champion(), whole)
+    assert [move.serial for move in full.history()] == [1, 2, 3, 4]
+    with pytest.raises(OSError, match="No space left"):
+        full.promote(2, expected=moved, by="a test")
+    assert three.champion() == moved, "a move that would make the pointer forget is not made"
+    _promote(three, 2)
+    assert [json.loads(line)["serial"] for line in log.read_bytes().splitlines()] == [1, 2, 3, 4, 5]
+
+
 # --- going back
 
 
@@ -174,6 +197,19 @@ def test_the_newest_versions_stay(repository: ModelRepository, first: Publishabl
     assert repository.prune(3) == []
     with pytest.raises(RepositoryError, match=r"At least one version is kept, got keep=0"):
         repository.prune(0)
+
+
+def test_what_another_pruner_has_removed_is_no_error(
+    repository: ModelRepository, first: Publishable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen the same versions, and one of them comes to each first."""
+    for _ in range(3):
+        first.publish(repository)
+    seen, other = repository.versions(), ModelRepository(repository.folder)
+    assert other.prune(1) == [1, 2]
+    monkeypatch.setattr(repository, "versions", lambda: seen)
+    assert repository.prune(1) == [1, 2]
+    assert other.versions() == [3]
 
 
 def test_a_champion_that_is_moved_and_pruned_while_it_is_read_is_read_anew(

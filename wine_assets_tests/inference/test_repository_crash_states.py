@@ -1,50 +1,107 @@
-"""What a power failure leaves of a publish and a promotion, at every moment of both.
+"""What a power failure leaves of a publish, a promotion, a rollback and a pruning, at every moment of each.
 
 SIGKILL doesn't test fsync, because what a killed process wrote is still in the system's memory. So the system calls of
-a real publish and promotion are recorded, and each prefix is replayed on a disk that loses what wasn't flushed.
+real writers are recorded, and each prefix is replayed on a disk that loses what wasn't flushed.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from wine_assets.errors import WineAssetsError
-from wine_assets.inference import ModelRepository
-from wine_assets_tests.inference.crash_disk import Call, Disk, recorded, without
-from wine_assets_tests.inference.published import Publishable
+from wine_assets.files import TEMPORARY_PREFIX
+from wine_assets.inference import ModelRepository, Predictor
+from wine_assets_tests.inference.crash_disk import CALLS, Call, Disk, Tree, made, recorded
+from wine_assets_tests.inference.published import Publishable, publishable
 
-WRITER = """
-import os, sys
-from pathlib import Path
-from wine_assets.inference import ModelRepository
-from wine_assets.inference.manifest import decode
-
-repository, source = ModelRepository(sys.argv[1]), ModelRepository(sys.argv[2])
-stored = source.read(1)
-version = repository.publish(stored.model, stored.manifest.content, stored.manifest.provenance, b"<!doctype html>")
-repository.promote(version, expected=repository.champion(), by="the writer")
+REPORT = b"<!doctype html>"
+PUBLISH = """
+stored = ModelRepository(sys.argv[2]).read(1)
+repository.publish(stored.model, stored.manifest.content, stored.manifest.provenance, b"<!doctype html>")
+say("published")
+repository.promote(repository.versions()[-1], expected=repository.champion(), by="the writer")
+say("promoted")
 """
-CALLS = "mkdir,openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir"
+PRUNE = """
+repository.prune(1)
+say("pruned")
+repository.rollback(by="the writer")
+say("rolled back")
+"""
+PREAMBLE = """
+import os, sys
+from wine_assets.inference import ModelRepository
+
+repository = ModelRepository(sys.argv[1])
+
+def say(what):
+    os.write(1, what.encode())
+"""
 
 
+class Seen(NamedTuple):
+    """What a reader sees of a repository."""
+
+    champion: int
+    versions: tuple[int, ...]
+
+
+@dataclass
+class Scene:
+    """A repository as it was, what a writer does to it, and what may be seen of that."""
+
+    releases: Sequence[float]
+    """The C of each version that was champion before."""
+    program: str
+    allowed: set[Seen]
+    promised: dict[str, set[Seen]]
+    """What may be seen from the moment on at which the writer has said so."""
+
+
+PUBLISHING = Scene(
+    [1.0],
+    PUBLISH,
+    {Seen(1, (1,)), Seen(1, (1, 2)), Seen(2, (1, 2))},
+    {"published": {Seen(1, (1, 2)), Seen(2, (1, 2))}, "promoted": {Seen(2, (1, 2))}},
+)
+BEGINNING = Scene(
+    [],
+    PUBLISH,
+    {Seen(0, ()), Seen(0, (1,)), Seen(1, (1,))},
+    {"published": {Seen(0, (1,)), Seen(1, (1,))}, "promoted": {Seen(1, (1,))}},
+)
+PRUNING = Scene(
+    [1.0, 0.01, 1.0, 0.01],
+    PRUNE,
+    {Seen(4, (1, 2, 3, 4)), Seen(4, (2, 3, 4)), Seen(4, (3, 4)), Seen(3, (3, 4))},
+    {"pruned": {Seen(4, (3, 4)), Seen(3, (3, 4))}, "rolled back": {Seen(3, (3, 4))}},
+)
+SCENES = {"publish and promote": PUBLISHING, "the very first": BEGINNING, "prune and roll back": PRUNING}
+
+
+@dataclass
 class Recording:
-    """A repository before and after a publish and a promotion, and the calls that lie between."""
+    """A scene, the folder in which it began, and the system calls that were made in it."""
 
-    def __init__(self, folder: Path, first: Publishable, second: Publishable) -> None:
-        self.before, self.after = folder / "before", folder / "after"
-        first.release(ModelRepository(self.before))
-        second.publish(ModelRepository(folder / "source"))
-        shutil.copytree(self.before, self.after)
-        trace = folder / "trace"
-        command = [_strace(), "-f", "-y", "-s", "0", "-e", f"trace={CALLS}", "-o", str(trace)]
-        writer = [sys.executable, "-c", WRITER, str(self.after), str(folder / "source")]
-        subprocess.run([*command, *writer], check=True, timeout=120)
-        self.calls = recorded(trace.read_text(), self.after)
-        self.old, self.new = (ModelRepository(place).read() for place in (self.before, self.after))
+    scene: Scene
+    before: Path
+    calls: list[Call]
+    looks: dict[Tree, Seen | str] = field(default_factory=dict)
+
+    def flushes(self) -> list[int]:
+        """Return where in the recording something is flushed."""
+        return [number for number, call in enumerate(self.calls) if call.kind == "flush"]
+
+    def without(self, number: int) -> list[Call]:
+        """Return the calls but one."""
+        return self.calls[:number] + self.calls[number + 1 :]
 
 
 def _strace() -> str:
@@ -57,110 +114,176 @@ def _strace() -> str:
     return found
 
 
+def _recording(scene: Scene, folder: Path) -> Recording:
+    """Have a process of its own do what the scene tells, and record it."""
+    before, after, trace = folder / "before", folder / "after", folder / "trace"
+    before.mkdir()
+    for C in scene.releases:
+        publishable(C).release(ModelRepository(before / "models" / "wine"))
+    publishable(0.01).publish(ModelRepository(folder / "source"))
+    shutil.copytree(before, after)
+    command = [_strace(), "-y", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(trace)]
+    writer = [sys.executable, "-c", PREAMBLE + scene.program, str(after / "models" / "wine"), str(folder / "source")]
+    subprocess.run([*command, *writer], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    return Recording(scene, before, recorded(trace.read_text(), after))
+
+
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory, first: Publishable, second: Publishable) -> Recording:
-    return Recording(tmp_path_factory.mktemp("recorded"), first, second)
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scene], Recording]:
+    """Return the recording of a scene, made once."""
+    kept: dict[int, Recording] = {}
+
+    def recording(scene: Scene) -> Recording:
+        if id(scene) not in kept:
+            kept[id(scene)] = _recording(scene, tmp_path_factory.mktemp("recorded"))
+        return kept[id(scene)]
+
+    return recording
 
 
-def _bad_states(recording: Recording, calls: list[Call], folder: Path) -> list[str]:
-    """Return what is wrong with the states that the calls can leave, none if each reads as old or as new."""
-    found = []
-    for end in range(len(calls) + 1):
-        disk = Disk()
-        disk.has_folder("versions")
-        for call in calls[:end]:
-            disk.apply(call)
-        for number, state in enumerate(disk.states(end)):
-            place = folder / f"{end}-{number}"
-            shutil.copytree(recording.before, place)
-            state.write(place, _contents(recording, disk))
-            wrong = _wrong(recording, place, is_done=end == len(calls))
-            found += [f"after {end} calls: {wrong}"] if wrong else []
+def _moments(recording: Recording, calls: Sequence[Call]) -> Iterator[tuple[int, set[Seen], Tree]]:
+    """Yield each state that the calls can leave: after how many of them, and what may be seen then."""
+    disk, allowed = Disk.holding(recording.before), recording.scene.allowed
+    yield from ((0, allowed, tree) for tree in disk.trees())
+    for number, call in enumerate(calls, 1):
+        disk.apply(call)
+        allowed = recording.scene.promised[call.path] if call.kind == "say" else allowed
+        yield from ((number, allowed, tree) for tree in disk.trees())
+
+
+def _states(recording: Recording, calls: Sequence[Call], folder: Path) -> Iterator[tuple[int, set[Seen], Seen | str]]:
+    """Yield what is seen of each state that the calls can leave."""
+    for number, allowed, tree in _moments(recording, calls):
+        if tree not in recording.looks:
+            place = folder / str(len(recording.looks))
+            made(tree, place)
+            recording.looks[tree] = _look(ModelRepository(place / "models" / "wine"))
             shutil.rmtree(place)
-    return found
+        yield number, allowed, recording.looks[tree]
 
 
-def _contents(recording: Recording, disk: Disk) -> dict[int, bytes]:
-    """Return what each file that was made holds in the end, found by the last name that it had."""
-    contents = {}
-    for change in disk.changes:
-        if change.node is not None and not change.node.is_folder:
-            contents[id(change.node)] = bytes(change.node.written)
-    for change in disk.changes:
-        if change.node is None or change.node.is_folder:
-            continue
-        inside = change.folder is not disk.root
-        place = recording.after / "versions" / "2" / change.name if inside else recording.after / _final(disk, change)
-        if place.is_file():
-            contents[id(change.node)] = place.read_bytes()
-    return contents
+def _is_harmless(recording: Recording, calls: Sequence[Call], folder: Path) -> bool:
+    """Return whether each state reads as old or as new, and as new where that was promised."""
+    return all(seen in allowed for _, allowed, seen in _states(recording, calls, folder))
 
 
-def _final(disk: Disk, change: object) -> str:
-    """Return the name that a file in the repository's folder has in the end."""
-    node = getattr(change, "node", None)
-    names = [other.name for other in disk.changes if other.node is node and other.moved_from]
-    if names:
-        return names[-1]
-    written = getattr(node, "written", 0)
-    return "champion" if written and written < 200 else "champion.log"
-
-
-def _wrong(recording: Recording, place: Path, *, is_done: bool) -> str:
-    repository = ModelRepository(place)
+def _look(repository: ModelRepository) -> Seen | str:
+    """Return what is there, or what is wrong with it."""
     try:
-        stored, versions = repository.read(), repository.versions()
-        whole = [repository.verify(version) for version in versions]
-        history = repository.history()
+        champion, history, versions = repository.champion(), repository.history(), tuple(repository.versions())
+        known = {publishable(C).model for C in (1.0, 0.01)}
+        if not all(repository.read(number).model in known for number in versions) or repository.name != "wine":
+            return "something else is read than was written"
+        if champion is not None:
+            Predictor.of(repository.read())
+        torn = [number for number in versions if repository.report(number) != REPORT]
     except WineAssetsError as error:
         return str(error)
-    if stored not in (recording.old, recording.new):
-        return f"the champion is neither the old one nor the new one: {stored.version}"
-    if is_done and (stored != recording.new or history[-1].version != stored.version):
-        return "what was promoted is not the champion"
+    if torn:
+        return f"the report of {torn} is torn"
+    if history != ([] if champion is None else [*history[:-1], champion]):
+        return "the history doesn't end with the champion"
     if [move.serial for move in history] != list(range(1, len(history) + 1)):
         return "the history has a gap"
-    return "" if whole[-1] in (recording.old, _unvouched(recording), recording.new) else "a version is torn"
+    return Seen(0 if champion is None else champion.version, versions)
 
 
-def _unvouched(recording: Recording) -> object:
-    """Return the new version as it is read before it was promoted."""
-    import msgspec
-
-    return msgspec.structs.replace(recording.new, authenticated=False)
-
-
-def test_the_recording_is_of_a_whole_publish_and_promotion(recording: Recording) -> None:
-    assert [(call.kind, call.is_folder) for call in recording.calls[:2]] == [("make", True), ("make", False)]
-    moved = [call.target for call in recording.calls if call.kind == "move"]
-    assert moved == ["versions/2", "champion", "champion.log"]
-    assert sum(call.kind == "flush" for call in recording.calls) == 9
-    assert recording.old.version == 1
-    assert recording.new.version == 2
+def test_the_recordings_are_of_all_that_was_done(recordings: Callable[[Scene], Recording]) -> None:
+    for scene, moves in (
+        (PUBLISHING, ["versions/2", "champion", "champion.log"]),
+        (BEGINNING, ["versions/1", "config.json", "champion", "champion.log"]),
+        (PRUNING, ["champion", "champion.log"]),
+    ):
+        calls = recordings(scene).calls
+        made_names = [call.target for call in calls if call.kind == "move" and TEMPORARY_PREFIX not in call.target]
+        assert made_names == [f"models/wine/{name}" for name in moves]
+        assert [call.path for call in calls if call.kind == "say"] == list(scene.promised)
 
 
-def test_every_state_that_a_power_failure_leaves_reads_as_old_or_as_new(recording: Recording, tmp_path: Path) -> None:
-    """And once the promotion has returned, it is there in every one of them."""
-    assert _bad_states(recording, recording.calls, tmp_path) == []
+@pytest.mark.parametrize("name", SCENES)
+def test_every_state_that_a_power_failure_leaves_reads_as_old_or_as_new(
+    recordings: Callable[[Scene], Recording], tmp_path: Path, name: str
+) -> None:
+    """And once the writer was told that it is done, it is done in every one of them."""
+    recording = recordings(SCENES[name])
+    states = list(_states(recording, recording.calls, tmp_path))
+    assert [(number, seen) for number, allowed, seen in states if seen not in allowed] == []
+    assert {seen for _, _, seen in states} == recording.scene.allowed, "all that may be seen is seen"
 
 
-@pytest.mark.parametrize(
-    ("flushed", "consequence"),
-    [
-        (r"versions/\.tmp-[^/]+/model\.onnx", "has .* bytes and the SHA-256"),
-        (r"versions/\.tmp-[^/]+/manifest\.json", "The manifest can't be read|isn't what was promoted"),
-        (r"versions/\.tmp-[^/]+", "is missing|has no version 2"),
-        ("versions", "has no version 2"),
-        (r"\.tmp-[0-9a-f]+", "champion can't be read"),
-        (r"\.tmp-[0-9a-f]+\.log", "champion.log can't be read|what was promoted"),
-        ("", "what was promoted is not the champion"),
-    ],
-)
-def test_every_fsync_is_needed(recording: Recording, tmp_path: Path, flushed: str, consequence: str) -> None:
-    """Without any one of them there are states that read as neither, or lose what was promised."""
-    import re
+@pytest.mark.parametrize("name", SCENES)
+def test_the_next_writer_goes_on_from_every_state_and_tidies_up(
+    recordings: Callable[[Scene], Recording], tmp_path: Path, first: Publishable, name: str
+) -> None:
+    recording = recordings(SCENES[name])
+    trees = {tree for _, _, tree in _moments(recording, recording.calls)}
+    assert len(trees) > len(recording.scene.allowed)
+    for number, tree in enumerate(trees):
+        place = tmp_path / str(number)
+        made(tree, place)
+        repository = ModelRepository(place / "models" / "wine")
+        version = first.release(repository)
+        seen = _look(repository)
+        assert isinstance(seen, Seen), seen
+        assert seen.champion == version == seen.versions[-1]
+        assert list(place.rglob(f"{TEMPORARY_PREFIX}*")) == []
+        shutil.rmtree(place)
 
-    calls = without(recording.calls, "flush", flushed)
-    assert len(calls) < len(recording.calls)
-    bad = _bad_states(recording, calls, tmp_path)
-    assert any(re.search(consequence, wrong) for wrong in bad), bad[:3]
+
+LAST_OF_ALL = "models/wine"
+HARMLESS = {
+    "publish and promote": [LAST_OF_ALL],
+    "the very first": ["models/wine", "models/wine", LAST_OF_ALL],
+    "prune and roll back": [LAST_OF_ALL],
+}
+"""The folders whose flush can be left out alone.
+
+The last one of all makes the log's new name certain: without it the move is known from the pointer, and is logged by
+the next mover. In a new repository the names of `versions` and `config.json` are certain by either's flush.
+"""
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_fsync_is_needed(recordings: Callable[[Scene], Recording], tmp_path: Path, name: str) -> None:
+    """Without any one of them, but for those explained, a state reads as neither or lacks what was promised."""
+    recording = recordings(SCENES[name])
+    harmless = [n for n in recording.flushes() if _is_harmless(recording, recording.without(n), tmp_path)]
+    assert [recording.calls[number].path for number in harmless] == HARMLESS[name]
+    assert harmless[-1] == recording.flushes()[-1]
+
+
+def _logged_moves(recording: Recording, calls: Sequence[Call]) -> set[int]:
+    """Return how many lines the log may have when all calls have returned."""
+    disk = Disk.holding(recording.before)
+    for call in calls:
+        disk.apply(call)
+    return {len((dict(tree)["models/wine/champion.log"] or b"").splitlines()) for tree in disk.trees()}
+
+
+def test_the_last_flush_of_all_keeps_the_line_in_the_log(recordings: Callable[[Scene], Recording]) -> None:
+    """Without it the line may be gone, and none but the pointer knows of the move, until the next mover logs it."""
+    recording = recordings(PUBLISHING)
+    assert _logged_moves(recording, recording.calls) == {2}
+    assert _logged_moves(recording, recording.without(recording.flushes()[-1])) == {1, 2}
+
+
+def test_of_two_flushes_that_stand_in_for_each_other_one_is_needed(
+    recordings: Callable[[Scene], Recording], tmp_path: Path
+) -> None:
+    recording = recordings(BEGINNING)
+    one, other = [n for n in recording.flushes() if recording.calls[n].path == "models/wine"][:2]
+    calls = [call for number, call in enumerate(recording.calls) if number not in (one, other)]
+    assert not _is_harmless(recording, calls, tmp_path)
+
+
+def test_a_writer_that_moves_before_it_flushes_is_found_out(
+    recordings: Callable[[Scene], Recording], tmp_path: Path
+) -> None:
+    """Each flush of a file or a folder that is moved comes before its move, and would be of no use after it."""
+    recording = recordings(PUBLISHING)
+    for number, call in enumerate(recording.calls):
+        if call.kind == "move":
+            calls = [*recording.calls]
+            calls[number - 1 : number + 1] = [call, Call("flush", call.target)]  # these two, exchanged
+            assert recording.calls[number - 1].kind == "flush"
+            assert not _is_harmless(recording, calls, tmp_path)

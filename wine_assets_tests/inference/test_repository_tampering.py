@@ -1,9 +1,11 @@
 """Files that somebody changed, in every way that could make a service run what was never checked."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,8 +36,9 @@ def test_every_flipped_byte_of_model_or_manifest_is_found(released: ModelReposit
         damaged = bytearray(contents[path])
         damaged[generator.integers(len(damaged))] ^= int(generator.integers(1, 256))
         path.write_bytes(damaged)
-        with pytest.raises(ArtifactError):
-            Predictor.load(released.folder)
+        for load in (Predictor.load, lambda folder: ModelRepository(folder).read()):
+            with pytest.raises(ArtifactError, match=r"\.$"):
+                load(released.folder)
         refused += 1
         path.write_bytes(contents[path])
     assert refused == FLIPS
@@ -53,6 +56,23 @@ def test_every_damaged_pointer_is_refused_or_says_the_same(released: ModelReposi
         except WineAssetsError:
             continue
         assert (read.model, read.version) == (model, 1)
+
+
+def test_every_damaged_log_is_refused_in_a_sentence_and_keeps_nobody_from_the_champion(
+    released: ModelRepository, second: Publishable
+) -> None:
+    second.release(released)
+    log = released.folder / "champion.log"
+    whole, model, said = log.read_bytes(), released.read().model, set()
+    for place in range(0, len(whole), 2):
+        log.write_bytes(whole[:place] + bytes([whole[place] ^ 1 + place % 128]) + whole[place + 1 :])
+        assert released.read().model == model
+        for use in (released.history, lambda: released.read(1)):
+            try:
+                use()
+            except ArtifactError as error:
+                said.add(str(error)[-1])
+    assert said == {"."}
 
 
 def _swapped(first: Path, second: Path) -> None:
@@ -79,6 +99,7 @@ TAMPERINGS: dict[str, Callable[[Path, Path], object]] = {
     "a link to another model": _linked,
     "an empty model": lambda v, _: (v / "model.onnx").write_bytes(b""),
     "an empty manifest": lambda v, _: (v / "manifest.json").write_bytes(b""),
+    "a manifest cut short": lambda v, _: (v / "manifest.json").write_bytes((v / "manifest.json").read_bytes()[:-1]),
     "a manifest with a key twice": lambda v, _: (v / "manifest.json").write_bytes(
         b'{"schema_version": 1,' + (v / "manifest.json").read_bytes()[1:]
     ),
@@ -86,6 +107,37 @@ TAMPERINGS: dict[str, Callable[[Path, Path], object]] = {
     "a model cut short": lambda v, _: (v / "model.onnx").write_bytes((v / "model.onnx").read_bytes()[:-1]),
     "a folder in place of a model": _made_a_folder,
 }
+
+
+EDITED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "other features": lambda content: content["features"].reverse(),
+    "a feature less": lambda content: content["features"].pop(),
+    "other classes": lambda content: content.update(classes=[0, 2]),
+    "other answers to its samples": lambda content: content["samples"].update(
+        labels=[1 - label for label in content["samples"]["labels"]]
+    ),
+    "the checksum of another model": lambda content: content.update(model_sha256="0" * 64),
+}
+
+
+@pytest.mark.parametrize("is_vouched_for", [False, True], ids=["alone", "and the pointer with it"])
+@pytest.mark.parametrize("kind", EDITED)
+def test_a_manifest_that_was_rewritten_is_refused_even_where_the_pointer_was_as_well(
+    released: ModelRepository,
+    kind: str,
+    is_vouched_for: bool,  # noqa: FBT001 - a case
+) -> None:
+    """What a model is must be what it does, whoever vouches for it."""
+    path, pointer = _version(released) / "manifest.json", released.folder / "champion"
+    manifest = json.loads(path.read_bytes())
+    EDITED[kind](manifest["content"])
+    edited = json.dumps(manifest).encode()
+    before = sha256_of_bytes(path.read_bytes())
+    path.write_bytes(edited)
+    if is_vouched_for:
+        pointer.write_bytes(pointer.read_bytes().replace(before.encode(), sha256_of_bytes(edited).encode()))
+    with pytest.raises(ArtifactError, match=r"\.$"):
+        Predictor.load(released.folder)
 
 
 @pytest.mark.parametrize("kind", TAMPERINGS)

@@ -1,4 +1,6 @@
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,38 @@ def test_a_folder_is_removed_with_all_that_is_in_it(store: LocalStore) -> None:
     assert store.names("versions") == _hidden(store.root / "versions") == []
     with pytest.raises(FileNotFoundError):
         store.remove("versions/1")
+
+
+def test_a_folder_is_removed_without_making_anything(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk takes no new name, and removing is what makes room on it."""
+    store.create("versions/1", {"a": b"1"})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    store.remove("versions/1")
+    assert store.names("versions") == _hidden(store.root / "versions") == []
+
+
+def test_an_error_of_the_system_names_the_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of writing, flushing and locking don't by themselves."""
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    store.create("versions/1", {"a": b"1"})
+    monkeypatch.setattr(os, "fsync", broken)
+    writes: dict[str, Callable[[], None]] = {
+        "a": lambda: store.create("versions/2", {"a": b"1"}),
+        "versions/1": lambda: store.remove("versions/1"),
+        "champion": lambda: store.replace("champion", None, b"1"),
+    }
+    for name, write in writes.items():
+        with pytest.raises(OSError, match="Input/output error") as failure:
+            write()
+        assert Path(failure.value.filename).is_relative_to(store.root)
+        assert str(failure.value.filename).endswith(name)
 
 
 def test_a_file_is_replaced_when_it_holds_what_was_expected(store: LocalStore) -> None:
