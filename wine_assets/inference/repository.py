@@ -205,9 +205,7 @@ class ModelRepository:
         )
         self._log(found)  # a mover that was killed may not have; the pointer is about to forget
         self._store.replace(POINTER, before, msgspec.json.encode(moved))
-        with contextlib.suppress(
-            OSError, ArtifactError
-        ):  # it has moved; where it can't be logged, the next mover has to
+        with contextlib.suppress(OSError, ArtifactError):  # it has moved; the next mover logs it, or doesn't move
             self._log(moved)
         return moved
 

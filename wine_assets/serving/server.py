@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -40,6 +40,8 @@ class Server(uvicorn.Server):
         self._plane, self._drain_s = plane, drain_s
         self._parent = os.getppid()
         self._is_a_worker = inherited_socket() is not None
+        self.beside: Callable[[], Awaitable[None]] | None = None
+        """Stops what listens beside this server, in the time in which its own requests may end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,6 +59,11 @@ class Server(uvicorn.Server):
         self._plane.draining = True
         log(logging.INFO, "Draining.", seconds=self._drain_s)
         asyncio.get_running_loop().call_later(self._drain_s, setattr, self, "should_exit", True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and let those that have begun end, whichever way they came."""
+        others = () if self.beside is None else (self.beside(),)
+        await asyncio.gather(super().shutdown(sockets), *others)
 
     async def on_tick(self, counter: int) -> bool:
         """Refuse what hasn't come in time; ten times a second."""
@@ -93,7 +100,9 @@ async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
     server = Server(_config(settings, app, metrics), plane, settings.drain_s)
     reloader = _reloader(settings, plane, metrics)
     reloader.start()
-    grpc = await _start_grpc(settings, plane)
+    grpc = await _start_grpc(settings, plane, metrics)
+    if grpc is not None:
+        server.beside = functools.partial(grpc.stop, settings.finish_s)
     host, port = bound.getsockname()[:2]
     log(logging.INFO, "Listening.", address=f"http://{host}:{port}", pid=os.getpid(), model=str(settings.model))
     try:
@@ -150,8 +159,8 @@ def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Conf
     )
 
 
-async def _start_grpc(settings: ServeSettings, plane: DataPlane) -> Any:
+async def _start_grpc(settings: ServeSettings, plane: DataPlane, metrics: Metrics) -> Any:
     """Start the gRPC server beside this one, over the same data plane; None when no port is set for it."""
     if not settings.grpc_port or importlib.util.find_spec(_GRPC.rpartition(".")[0]) is None:
         return None
-    return await importlib.import_module(_GRPC).start(plane, settings)
+    return await importlib.import_module(_GRPC).start(plane, settings, metrics.registry)

@@ -61,9 +61,9 @@ def main(before: Path, source: Path, folder: Path, errors: int) -> list[Found]:
     model, place = ModelRepository(source).read(1), folder / "wine"
     _, trace = _attempt(before, place, model, [])
     found = []
-    for number, call in enumerate(_calls(trace, place)):
+    for call in _calls(trace, place):
         fitting = _errors(call)
-        turns = [fitting[(number + turn) % len(fitting)] for turn in range(min(errors, len(fitting)))]
+        turns = [fitting[(call.number + turn) % len(fitting)] for turn in range(min(errors, len(fitting)))]
         found += [_tried(before, place, model, call, error) for error in turns]
     return found
 

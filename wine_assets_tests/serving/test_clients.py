@@ -1,93 +1,120 @@
-"""Clients that others wrote."""
+"""Clients that others wrote, each in a process of its own."""
 
-import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from wine_assets_tests.serving.models import expected, request, rows
+from wine_assets.inference import Predictor
+from wine_assets.ml.hyperparameters import REFERENCE
+from wine_assets_tests.serving.clients import found, speaking_both_ways
+from wine_assets_tests.serving.kserve_environment import INSTALLING_S, kserve_python
+from wine_assets_tests.serving.models import rows
 from wine_assets_tests.serving.running import Running
+from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS, exported
+
+pytestmark = [pytest.mark.xdist_group("clients"), pytest.mark.timeout(INSTALLING_S + 300)]  # one makes an environment
+REFERENCE_VERSION = 2
+TRITON_HTTP, TRITON_GRPC = "tritonclient over HTTP", "tritonclient over gRPC"
+OPEN_HTTP, OPEN_GRPC = "open-inference-openapi", "open-inference-grpc"
+KSERVE_HTTP, KSERVE_GRPC = "KServe over HTTP", "KServe over gRPC"
+SCRIPTS = {
+    TRITON_HTTP: ("clients_triton", "http"),
+    TRITON_GRPC: ("clients_triton", "grpc"),
+    OPEN_HTTP: ("clients_open_inference_http",),
+    OPEN_GRPC: ("clients_open_inference_grpc",),
+    KSERVE_HTTP: ("clients_kserve", "http"),
+    KSERVE_GRPC: ("clients_kserve", "grpc"),
+}
+WAYS = {TRITON_HTTP: 18, TRITON_GRPC: 3, OPEN_HTTP: 4, OPEN_GRPC: 8, KSERVE_HTTP: 2, KSERVE_GRPC: 2}
+"""How many ways to send the same rows each has: values as bytes or numbers, datatypes, and compressions."""
+KNOW_NO_METADATA = (KSERVE_HTTP, KSERVE_GRPC)
 
 
-@pytest.fixture
-def triton(server: Running) -> Any:
-    """Return NVIDIA's client, connected."""
-    from tritonclient import http  # type: ignore[import-untyped]
-
-    client = http.InferenceServerClient(f"127.0.0.1:{server.port}")
-    yield client
-    client.close()
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """A server of the reference model, and the address of its gRPC side."""
+    with speaking_both_ways(tmp_path_factory.mktemp("served"), REFERENCE_VERSION) as started:
+        yield started
 
 
-def tensor(values: Any, how: str = "as bytes") -> Any:
-    from tritonclient import http
-
-    made = http.InferInput("features", list(values.shape), "FP32")
-    made.set_data_from_numpy(values, binary_data=how == "as bytes")
-    return made
+@pytest.fixture(scope="module", params=SCRIPTS)
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def test_tritonclient_finds_the_server_and_the_model(triton: Any) -> None:
-    assert triton.is_server_live()
-    assert triton.is_server_ready()
-    assert triton.is_model_ready("wine")
-    assert triton.is_model_ready("wine", "1")
-    assert not triton.is_model_ready("wine", "2")
-    assert triton.get_server_metadata()["name"] == "wine-assets"
-    assert triton.get_model_metadata("wine")["versions"] == ["1"]
+@pytest.fixture(scope="module")
+def findings(client: str, both: tuple[Running, str]) -> Any:
+    """What a client found when it had asked for everything that it can ask for."""
+    server, grpc = both
+    http = f"127.0.0.1:{server.port}"
+    address = grpc if "grpc" in client.lower() else http
+    python = kserve_python() if client.startswith("KServe") else Path(sys.executable)
+    return found(*SCRIPTS[client], address, given=_reference_rows().tolist(), python=python)
 
 
-@pytest.mark.parametrize("how", ["as bytes", "as numbers"])
-@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
-def test_tritonclient_is_answered(how: str, packing: str | None, triton: Any) -> None:
-    result = triton.infer(
-        "wine",
-        [tensor(rows(), how)],
-        request_id="42",
-        request_compression_algorithm=packing,
-        response_compression_algorithm=packing,
-    )
-    labels, probabilities = expected(1)
-    assert result.as_numpy("label").tolist() == labels
-    assert result.as_numpy("label").dtype == np.int64
-    np.testing.assert_allclose(result.as_numpy("probabilities"), probabilities, atol=1e-6)
-    assert result.get_response()["id"] == "42"
+def _reference_rows() -> Any:
+    return rows()[SAMPLED_ROWS]
 
 
-@pytest.mark.parametrize("how", ["as bytes", "as numbers"])
-def test_tritonclient_gets_the_outputs_that_it_asks_for(how: str, triton: Any) -> None:
-    from tritonclient import http
-
-    wanted = [http.InferRequestedOutput("probabilities", binary_data=how == "as bytes")]
-    result = triton.infer("wine", [tensor(rows()[:3])], outputs=wanted)
-    assert result.as_numpy("label") is None
-    np.testing.assert_allclose(result.as_numpy("probabilities"), expected(1)[1][:3], atol=1e-6)
+def test_it_finds_the_server_and_the_model_ready(findings: Any) -> None:
+    assert (findings["live"], findings["ready"], findings["model ready"]) == (True, True, True)
+    assert findings["other model ready"] is False
 
 
-def test_tritonclient_reads_why_a_request_failed(triton: Any) -> None:
-    from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
+def test_it_learns_what_the_model_takes_and_gives(client: str, findings: Any) -> None:
+    if client in KNOW_NO_METADATA:
+        assert "server" not in findings
+        return
+    assert (findings["server"], findings["versions"]) == ("wine-assets", ["2"])
+    assert findings["inputs"] == [["features", "FP32", -1, 13]]
+    assert findings["outputs"] == ["label", "probabilities"]
 
-    with pytest.raises(InferenceServerException, match=r"must have the shape \[n, 13\]"):
-        triton.infer("wine", [tensor(rows()[:, :3])])
-    with pytest.raises(InferenceServerException, match=r"There is no model 'beer'"):
-        triton.get_model_metadata("beer")
+
+def test_it_gets_the_answers_that_a_predictor_gives_whichever_way_it_asks(client: str, findings: Any) -> None:
+    """To the last bit: what is sent as whole numbers is compared with the answers to whole numbers."""
+    predictor = Predictor(exported(REFERENCE))
+    assert len(findings["answers"]) == WAYS[client]
+    for way, answer in findings["answers"].items():
+        asked = np.rint(_reference_rows()) if "INT" in way else _reference_rows()
+        labels, probabilities = predictor.predict_both(asked)
+        assert answer["labels"] == labels.tolist(), way
+        assert np.array_equal(np.array(answer["probabilities"], dtype=np.float32), probabilities), way
+        if "INT" not in way:
+            assert answer["labels"] == SAMPLED_LABELS
 
 
-def test_the_client_that_the_protocol_comes_with_is_answered(server: Running) -> None:
-    import httpx
-    from open_inference.openapi.client import OpenInferenceClient
-    from open_inference.openapi.types import InferenceRequest
+def test_it_reads_its_own_id_and_the_version_that_answered(client: str, findings: Any) -> None:
+    """KServe's client reads no version from JSON."""
+    version = None if client == KSERVE_HTTP else "2"
+    assert {(answer["id"], answer["version"]) for answer in findings["answers"].values()} == {("mine", version)}
 
-    with httpx.Client() as connection:
-        client = OpenInferenceClient(base_url=server.address, httpx_client=connection)
-        client.check_server_liveness()
-        client.check_server_readiness()
-        client.check_model_version_readiness("wine", "1")
-        assert client.read_server_metadata().name == "wine-assets"
-        assert client.read_model_metadata("wine").versions == ["1"]
-        asked = {"id": "7", "inputs": request(rows()[:5])["inputs"]}
-        answer = json.loads(client.model_infer("wine", request=InferenceRequest.parse_obj(asked)).json())
-    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("wine", "1", "7")
-    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
-    assert outputs["label"] == expected(1)[0][:5]
+
+def test_it_gets_the_outputs_that_it_asks_for_alone(findings: Any) -> None:
+    assert findings["limited"] == ["label"]
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("unknown model", "There is no model 'beer'. The model served is `wine`."),
+        ("unknown version", "`wine` has no version '9' here. The version served is 2."),
+        ("unknown output", "There is no output 'x'. The outputs are label, probabilities."),
+        ("bad shape", "`features` must have the shape [n, 13], a column for each of alcohol, malic_acid,"),
+    ],
+)
+def test_it_shows_its_user_why_a_request_failed(client: str, what: str, sentence: str, findings: Any) -> None:
+    if what == "unknown version" and client in KNOW_NO_METADATA:
+        assert what not in findings  # it can't ask for one
+        return
+    assert sentence in findings[what]
+
+
+def test_raw_values_are_answered_raw_and_typed_ones_typed(both: tuple[Running, str]) -> None:
+    answers = found(*SCRIPTS[OPEN_GRPC], both[1], given=_reference_rows().tolist())["answers"]
+    assert {way: answer["raw"] for way, answer in answers.items()} == {
+        way: 2 if way.startswith("raw ") else 0 for way in answers
+    }

@@ -1,5 +1,7 @@
 """Requests and answers of the data plane as the protocol's gRPC messages."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from wine_assets.serving.tensors import DATATYPES, Tensor
 
 _CONTENTS = {"FP32": "fp32_contents", "FP64": "fp64_contents", "INT32": "int_contents", "INT64": "int64_contents"}
 _DATATYPES_OF_OUTPUTS = {LABEL: "INT64"}
+_DIMENSIONS = 5
+"""One more than are shown of a shape that is refused."""
 
 
 def request_of(message: pb2.ModelInferRequest) -> Request:
@@ -59,14 +63,14 @@ def _tensor_metadata(tensor: TensorMetadata) -> pb2.ModelMetadataResponse.Tensor
 
 def _tensor(message: pb2.ModelInferRequest, place: int) -> Tensor:
     given = message.inputs[place]
-    return Tensor(given.name, given.datatype, list(given.shape), _values(message, given, place))
+    return Tensor(given.name, given.datatype, list(given.shape[:_DIMENSIONS]), _values(message, given, place))
 
 
-def _values(message: pb2.ModelInferRequest, given: Any, place: int) -> memoryview:
+def _values(message: pb2.ModelInferRequest, given: Any, place: int) -> memoryview | Sequence[Any]:
     """Return the bytes of one input, little-endian, whichever way it was sent."""
     typed = given.contents.ListFields()
     if not message.raw_input_contents:
-        return memoryview(_typed(given, typed))
+        return _typed(given, typed)
     if typed or len(message.raw_input_contents) != len(message.inputs):
         raise InvalidRequestError(
             f"Send raw_input_contents for all {len(message.inputs)} inputs and no `contents`, or `contents` alone; got "
@@ -75,11 +79,14 @@ def _values(message: pb2.ModelInferRequest, given: Any, place: int) -> memoryvie
     return memoryview(message.raw_input_contents[place])
 
 
-def _typed(given: Any, typed: Any) -> bytes:
+def _typed(given: Any, typed: Any) -> memoryview | Sequence[Any]:
     field = _CONTENTS.get(given.datatype)
     if field is None:
-        return b""  # the datatype itself is refused, with a sentence of its own
+        return ()  # the datatype itself is refused, with a sentence of its own
     wrong = [descriptor.name for descriptor, _ in typed if descriptor.name != field]
     if wrong:
         raise InvalidRequestError(f"Values of datatype {given.datatype} belong into `{field}`, got `{wrong[0]}`.")
-    return np.array(getattr(given.contents, field), dtype=DATATYPES[given.datatype]).tobytes()
+    values: Sequence[Any] = getattr(given.contents, field)
+    if len(values) != math.prod(given.shape[:_DIMENSIONS]):
+        return values  # refused by their number, which bytes wouldn't tell
+    return memoryview(np.fromiter(values, DATATYPES[given.datatype], len(values)).tobytes())

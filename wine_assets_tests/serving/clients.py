@@ -1,0 +1,55 @@
+"""A server that speaks both ways, and clients of others as processes, as each brings its own copy of the messages."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wine_assets_tests.serving.models import promote, published
+from wine_assets_tests.serving.running import Running, running
+
+HERE = Path(__file__).parent
+ASK_S = 120
+
+
+@contextlib.contextmanager
+def speaking_both_ways(folder: Path, version: int, *flags: str) -> Iterator[tuple[Running, str]]:
+    """Yield a server of a version, and the address of its gRPC side."""
+    port = _free_port()
+    promote(published(folder / "wine"), version)
+    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags) as server:
+        server.wait_for_version(version)
+        yield server, f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def speaking_of_nothing(folder: Path, *flags: str) -> Iterator[str]:
+    """Yield the address of the gRPC side of a server that has no model."""
+    port = _free_port()
+    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags):
+        yield f"127.0.0.1:{port}"
+
+
+def started(script: str, *arguments: str, python: Path = Path(sys.executable)) -> "subprocess.Popen[str]":
+    """Start a script of this folder, with pipes to it."""
+    command: list[str | Path] = [python, HERE / f"{script}.py", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def found(script: str, *arguments: str, given: Any = None, python: Path = Path(sys.executable)) -> Any:
+    """Return what a script of this folder prints as JSON, given something as JSON."""
+    with started(script, *arguments, python=python) as process:
+        out, errors = process.communicate(json.dumps(given), timeout=ASK_S)
+    assert process.returncode == 0, errors
+    return json.loads(out)
+
+
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
