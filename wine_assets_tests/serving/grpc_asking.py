@@ -76,6 +76,7 @@ def hostile(address: str, row: Any) -> dict[str, str]:
         "largest shape": infer(row, shape=[2**63 - 1, 13]),
         "negative shape": infer(row, shape=[-1, 13]),
         "many dimensions": infer(row, shape=[1] * 1_000_000),
+        "a third dimension": infer(row, shape=[1, 13, 1]),
         "another datatype": infer(row, datatype="BYTES"),
         "values of another type": infer(row, contents={"int_contents": [1] * 13}),
         "raw and typed": infer(row, raw_input_contents=[b"\0" * 52]),

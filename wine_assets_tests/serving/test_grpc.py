@@ -45,6 +45,7 @@ def hostile(both: tuple[Running, str]) -> Any:
         ("largest shape", "INVALID_ARGUMENT: `features` must have from 1 to 10000 rows, got 9223372036854775807."),
         ("negative shape", "INVALID_ARGUMENT: `features` must have from 1 to 10000 rows, got -1."),
         ("many dimensions", "INVALID_ARGUMENT: `features` must have the shape [n, 13]"),
+        ("a third dimension", "INVALID_ARGUMENT: `features` must have the shape [n, 13]"),
         ("another datatype", "INVALID_ARGUMENT: `features` must have one of the datatypes FP32, FP64, INT32, INT64"),
         ("values of another type", "INVALID_ARGUMENT: Values of datatype FP32 belong into `fp32_contents`, got `int_"),
         ("raw and typed", "INVALID_ARGUMENT: Send raw_input_contents for all 1 inputs and no `contents`"),
@@ -234,10 +235,17 @@ def _listens(address: str) -> bool:
 
 def test_workers_share_the_port_and_their_figures(tmp_path: Path) -> None:
     with speaking_both_ways(tmp_path, 1, "--workers", "2") as (server, address):
+        server.wait_for(lambda: len(_listening(server)) == 2)
         answers = [found(ASKING, "good", address, given=rows()[0].tolist()) for _ in range(3)]
         assert answers == ["OK"] * 3
         assert server.metric("model_infer_request_success_total") == len(answers)
         assert server.metric("grpc_server_handled_total") == len(answers)
+        assert "A worker died." not in {line["message"] for line in server.log()}
+
+
+def _listening(server: Running) -> set[int]:
+    """Return the processes that listen, over HTTP as well as gRPC."""
+    return {line["pid"] for line in server.log() if line["message"] == "Listening."}
 
 
 def test_a_call_is_logged_where_requests_are(tmp_path: Path) -> None:
