@@ -26,6 +26,7 @@ SUFFIXES = {
     "model_evaluation": ".json",
     "wine_model_onnx": ".onnx",
     "wine_predictions": ".parquet",
+    "released_model": ".json",
 }
 READERS = {
     "binarized_wine": "wine_model",
