@@ -139,12 +139,16 @@ class Calls:
         try:
             async with asyncio.timeout(seconds):
                 content = await context.read()
+                if content is not grpc.aio.EOF:  # a client that still has its end to send could lose the answer
+                    rest = await context.read()
         except TimeoutError:
             raise LateError(f"The message of the call has to arrive in {seconds:g} s, and didn't.") from None
         finally:
             self._awaited -= 1
         if content is grpc.aio.EOF:
             raise InvalidRequestError("The call has no message. Send one.")
+        if rest is not grpc.aio.EOF:
+            raise InvalidRequestError("The call has more than one message. Send one.")
         return content  # type: ignore[no-any-return]
 
 
