@@ -27,6 +27,7 @@ async def start(plane: DataPlane, settings: ServeSettings, registry: CollectorRe
 
     Raise SettingsError when the port can't be listened on. Workers share it.
     """
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)  # clients that go away could fill a disk with its errors
     server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.connections)
     calls = Calls(
         Figures(registry),
