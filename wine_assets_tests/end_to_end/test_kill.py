@@ -14,6 +14,8 @@ import pytest
 
 from wine_assets import settings
 from wine_assets.files import TEMPORARY_PREFIX
+from wine_assets.inference import ModelRepository
+from wine_assets.inference.manifest import content_sha256
 from wine_assets.inference.predictor import Predictor
 from wine_assets.orchestration import instance, io, jobs, runs, versions
 from wine_assets_tests.cli.command_line import ASSETS
@@ -159,11 +161,18 @@ def _wait_for_guardians(home: settings.Home) -> None:
 
 
 def _results(home: settings.Home) -> dict[str, str]:
-    """Return a hash of what each asset on record holds; a .skops file is an archive with times in it."""
+    """Return a hash of what each asset on record holds, and of what the champion says of itself but for its origin.
+
+    A .skops file is an archive with times in it, and a release has times and a version of its own.
+    """
     with instance.quiet_instance(home) as dagster:
         metadata = runs.latest_metadata(dagster)
-    paths = {name: Path(metadata[name]["path"]) for name in ASSETS}
-    return {name: hashlib.sha256(_content(path)).hexdigest() for name, path in paths.items()}
+    paths = {name: Path(metadata[name]["path"]) for name in ASSETS if name != "released_model"}
+    results = {name: hashlib.sha256(_content(path)).hexdigest() for name, path in paths.items()}
+    released = json.loads(Path(metadata["released_model"]["path"]).read_bytes())
+    champion = ModelRepository.named(home.models, released["model"]).read()
+    assert (champion.version, champion.manifest_sha256) == (released["version"], released["manifest_sha256"])
+    return results | {"released_model": content_sha256(champion.manifest.content)}
 
 
 def _content(path: Path) -> bytes:
