@@ -135,12 +135,15 @@ class Disk:
 
 
 def _kill_runs(program: WarmProgram, home: settings.Home, kills: int) -> Disk:
-    """Kill runs at random moments, spread over the whole duration of a run, and look at the disk after each."""
+    """Kill commands at random moments, spread over all that they take, and look at the disk after each.
+
+    Go on until so many were killed, and more than half as many runs in the middle, after they had begun.
+    """
     assert program.run(*KILLED[0])[0].status == 0
     duration = min(program.run(*command)[1] for command in KILLED[1:])
     generator = random.Random(20240607)  # noqa: S311 - moments, not secrets
     disk, done = Disk(home), 0
-    for attempt in range(3 * kills):
+    for attempt in range(4 * kills):
         moment = ((attempt * _GOLDEN) % 1 + generator.random() / kills) * duration
         if program.killed(*KILLED[attempt % len(KILLED)], after_s=moment):
             done += 1
@@ -148,9 +151,13 @@ def _kill_runs(program: WarmProgram, home: settings.Home, kills: int) -> Disk:
         else:
             duration *= _SHORTER
         disk.check()
-        if done == kills:
+        if done >= kills and _interrupted(home) > kills / 2:
             return disk
-    raise AssertionError(f"only {done} of {3 * kills} runs were killed before they ended")
+    raise AssertionError(f"of {4 * kills} commands {done} were killed, {_interrupted(home)} in the middle of a run")
+
+
+def _interrupted(home: settings.Home) -> int:
+    return sum(run.status is not dg.DagsterRunStatus.SUCCESS for run in recorded_runs(home.path))
 
 
 def _wait_for_guardians(home: settings.Home) -> None:
@@ -207,10 +214,10 @@ def uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.H
 
 def _check_kills(program: WarmProgram, home: settings.Home, uninterrupted: settings.Home, kills: int) -> None:
     disk = _kill_runs(program, home, kills)
-    assert len(disk.temporaries()) <= kills
+    assert len(disk.temporaries()) <= 4 * kills
     _check_aftermath(program, home, disk, uninterrupted)
     outcomes = [run.status for run in recorded_runs(home.path)]
-    assert outcomes.count(dg.DagsterRunStatus.FAILURE) > kills / 2, "most were killed before their run began"
+    assert outcomes.count(dg.DagsterRunStatus.FAILURE) > kills / 2, "what was killed counts as failed in the end"
 
 
 @pytest.mark.timeout(1200)
