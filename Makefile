@@ -45,10 +45,10 @@ $(BIN)/python:
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pipeline from constraints.txt"
-	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve]'
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,search]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.pipeline
 	@echo "Installing every extra and the tools of the tests from constraints.txt"
-	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,telemetry,postgres,kubernetes,ray]' --group dev
+	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,telemetry,postgres,kubernetes,ray,search,dask]' --group dev
 	@touch $@

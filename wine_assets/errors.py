@@ -32,6 +32,14 @@ class HyperparameterError(ConfigurationError):
     """A hyperparameter has a wrong name, type, value or combination."""
 
 
+class SearchError(ConfigurationError):
+    """A hyperparameter search was refused before anything was fitted."""
+
+
+class FailedSearchError(WineAssetsError):
+    """Too few trials of a search came to a score."""
+
+
 class _SentenceError(WineAssetsError):
     """An error whose message ends with a period, whoever raises it."""
 

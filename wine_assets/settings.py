@@ -42,6 +42,11 @@ class Home:
         return self.path / "models"
 
     @property
+    def searches(self) -> Path:
+        """The journals of hyperparameter searches, a folder a search."""
+        return self.path / "searches"
+
+    @property
     def incoming(self) -> Path:
         """The default folder that the sensor watches for data files."""
         return self.path / "incoming"

@@ -12,6 +12,7 @@ from wine_assets.errors import MissingExtraError
 
 _PIPELINE = {
     "run": "Materialize what is stale, from rows to a released ONNX model, and show the result.",
+    "search": "Look for hyperparameters, and show which are the best.",
     "home": "Make the project's Dagster home where there is none, and print where it is.",
     "schema": "Print the JSON Schema of the hyperparameters.",
 }
@@ -39,9 +40,9 @@ def _add(app: typer.Typer, name: str, text: str) -> None:
     if importlib.util.find_spec("dagster") is None:
         app.command(name=name, help=text, context_settings=_ANY_ARGUMENTS)(_missing(name))
         return
-    from wine_assets.cli import commands
+    from wine_assets.cli import commands, search
 
-    app.command(name=name, help=text)(getattr(commands, name))
+    app.command(name=name, help=text)(getattr(search if name == "search" else commands, name))
 
 
 def _missing(name: str) -> Callable[..., None]:

@@ -51,14 +51,18 @@ def training_config(request: Request) -> "TrainingConfig":
     from wine_assets.orchestration import configs
 
     fields: dict[str, Any] = {
-        "source": _source(request.data),
+        **data_fields(request.data),
         "hyperparameters": configs.HyperparametersConfig(**request.hyperparameters.model_dump()),
         "evaluation": configs.EvaluationConfig(**request.evaluation),
         "predictions": configs.PredictionsConfig(**request.predictions),
     }
-    if request.data.negative_classes:
-        fields["negative_classes"] = [*request.data.negative_classes]
     return configs.TrainingConfig(**fields)
+
+
+def data_fields(data: DataOptions) -> dict[str, Any]:
+    """Return the fields of a job's config that say which rows; raise ConfigurationError for options that don't fit."""
+    fields: dict[str, Any] = {"source": _source(data)}
+    return fields | {"negative_classes": [*data.negative_classes]} if data.negative_classes else fields
 
 
 def origin(source: "SourceConfig") -> str:

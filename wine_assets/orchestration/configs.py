@@ -27,10 +27,10 @@ class SqlSourceConfig(dg.Config, SqlSource):
 
 SourceConfig = BundledSourceConfig | FileSourceConfig | SqlSourceConfig
 
-_SOURCE: Any = Field(
+SOURCE: Any = Field(
     default=BundledSourceConfig(), discriminator="kind", description="where the rows come from; the default is bundled"
 )
-_NEGATIVE_CLASSES: Any = Field(
+NEGATIVE_CLASSES: Any = Field(
     default=["0"],
     min_length=1,
     description='labels of the classes that become 0, every other becomes 1; the default is ["0"]',
@@ -40,14 +40,14 @@ _NEGATIVE_CLASSES: Any = Field(
 class RawWineConfig(dg.Config, Typed):
     """The config of raw_wine."""
 
-    source: SourceConfig = _SOURCE
+    source: SourceConfig = SOURCE
 
 
 class BinarizedWineConfig(dg.Config, BinarizeParams):
     """The config of binarized_wine."""
 
     # The launchpad takes `0` and `"0"` alike for this type; BinarizeParams makes text of both.
-    negative_classes: list[Any] = _NEGATIVE_CLASSES
+    negative_classes: list[Any] = NEGATIVE_CLASSES
 
 
 class HyperparametersConfig(dg.Config, LogisticRegressionHyperparameters):
@@ -73,15 +73,15 @@ class PredictionsConfig(dg.Config, PredictionsParams):
 class DataConfig(dg.Config, Typed):
     """The config of data_job."""
 
-    source: SourceConfig = _SOURCE
-    negative_classes: list[Any] = _NEGATIVE_CLASSES
+    source: SourceConfig = SOURCE
+    negative_classes: list[Any] = NEGATIVE_CLASSES
 
 
 class TrainingConfig(dg.Config, Typed):
     """The config of training_job: the whole way from rows to predictions."""
 
-    source: SourceConfig = _SOURCE
-    negative_classes: list[Any] = _NEGATIVE_CLASSES
+    source: SourceConfig = SOURCE
+    negative_classes: list[Any] = NEGATIVE_CLASSES
     hyperparameters: HyperparametersConfig = Field(
         default=HyperparametersConfig(), description="what the estimator is fitted with"
     )
@@ -89,7 +89,7 @@ class TrainingConfig(dg.Config, Typed):
     predictions: PredictionsConfig = Field(default=PredictionsConfig(), description="which rows are predicted")
 
 
-def data_configs(config: DataConfig | TrainingConfig) -> dict[str, dg.Config]:
+def data_configs(config: Any) -> dict[str, dg.Config]:
     """Return the config of each data asset."""
     return {
         "raw_wine": RawWineConfig(source=config.source),

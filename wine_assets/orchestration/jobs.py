@@ -6,6 +6,7 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import SettingsError
+from wine_assets.orchestration import search_assets, searches
 from wine_assets.orchestration.configs import (
     DataConfig,
     TrainingConfig,
@@ -17,6 +18,7 @@ from wine_assets.orchestration.configs import (
 from wine_assets.orchestration.data_assets import binarized_wine, raw_wine
 from wine_assets.orchestration.model_assets import model_evaluation, wine_model, wine_model_onnx, wine_predictions
 from wine_assets.orchestration.release_assets import released_model
+from wine_assets.orchestration.search_configs import SearchJobConfig
 
 DATA_STEPS = (raw_wine, binarized_wine)
 STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, released_model, wine_predictions)
@@ -33,6 +35,12 @@ def _data_mapping(config: DataConfig) -> dict[str, Any]:
     return run_config(data_configs(config))
 
 
+@dg.config_mapping
+def _search_mapping(config: SearchJobConfig) -> dict[str, Any]:
+    data = run_config(data_configs(config))
+    return {"ops": {**data["ops"], search_assets.NAME: {"config": searches.fields(config)}}}
+
+
 training_job = dg.define_asset_job(
     "training_job",
     selection=[step.name for step in STEPS],
@@ -45,6 +53,13 @@ data_job = dg.define_asset_job(
     selection=[step.name for step in DATA_STEPS],
     config=_data_mapping,
     description="Read and binarize the rows; what learns from them follows by its automation conditions.",
+)
+
+search_job = dg.define_asset_job(
+    "search_job",
+    selection=[*(step.name for step in DATA_STEPS), search_assets.NAME],
+    config=_search_mapping,
+    description="From rows to the best hyperparameters. A bad config is refused at launch, before any asset runs.",
 )
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 from wine_assets import settings
 from wine_assets.errors import MissingExtraError, SettingsError
 from wine_assets.orchestration.io import FORMATS, STORED, ArtifactIOManager, stored
+from wine_assets.orchestration.searches import CHUNKS, ChunkIOManager
 
 _RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VARIABLE, settings.EXECUTOR_VARIABLE]
 """What a step that is a Ray job of its own takes along from the run's environment, beside a PATH with `dagster`."""
@@ -17,7 +18,8 @@ _RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VAR
 
 def storage() -> dict[str, object]:
     """Return the storage of each format, and what hands steps the files that they read."""
-    return {name: ArtifactIOManager(format_name=name) for name in FORMATS} | {STORED: stored}
+    formats = {name: ArtifactIOManager(format_name=name) for name in FORMATS}
+    return formats | {STORED: stored, CHUNKS: ChunkIOManager()}
 
 
 def executor() -> dg.ExecutorDefinition:

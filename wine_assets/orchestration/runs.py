@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from wine_assets import errors
 from wine_assets.errors import SourceError, as_sentence
 from wine_assets.ml import sources
 from wine_assets.orchestration import io, versions
-from wine_assets.orchestration.configs import TrainingConfig, training_configs
+from wine_assets.orchestration.configs import SourceConfig, TrainingConfig, data_configs, training_configs
 from wine_assets.orchestration.guardian import guarded
-from wine_assets.orchestration.jobs import STEPS
+from wine_assets.orchestration.jobs import DATA_STEPS, STEPS
 from wine_assets.orchestration.steps import Step
 
 Listener = Callable[[dg.DagsterEvent], None]
@@ -53,16 +53,26 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     a row; an asset whose file is gone is stale, too. A source that can't be reached makes all of them stale, so
     that the run says why.
     """
+    return _stale(instance, STEPS, config.source, training_configs(config))
+
+
+def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:
+    """Return the names of the data assets that a job's config would make otherwise than they are, in order."""
+    return _stale(instance, DATA_STEPS, config.source, data_configs(config))
+
+
+def _stale(
+    instance: dg.DagsterInstance, steps: Sequence[Step], source: SourceConfig, configs: Mapping[str, dg.Config]
+) -> list[str]:
     try:
-        fingerprint = sources.fingerprint(config.source)
+        fingerprint = sources.fingerprint(source)
     except SourceError:
-        return all_assets()
-    configs = training_configs(config)
+        return [step.name for step in steps]
     expected: dict[str, str] = {}
-    for step in STEPS:
+    for step in steps:
         made_of = {"fingerprint": fingerprint} if step.name == STEPS[0].name else _made_of(configs.get(step.name))
         expected[step.name] = step.version(made_of, {name: expected[name] for name in step.inputs})
-    return [step.name for step in STEPS if not _is_fresh(instance, step, expected[step.name])]
+    return [step.name for step in steps if not _is_fresh(instance, step, expected[step.name])]
 
 
 def execute(
@@ -114,6 +124,13 @@ def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str,
         for step, record in records.items()
         if record is not None and record.asset_materialization is not None
     }
+
+
+def metadata_of(instance: dg.DagsterInstance, name: str, run_id: str) -> dict[str, Any]:
+    """Return the metadata of one asset's materialization by this run, or else of its newest, as plain values."""
+    record = versions.chosen(instance, run_id, dg.AssetKey(name))
+    materialization = record.asset_materialization if record is not None else None
+    return {key: value.value for key, value in materialization.metadata.items()} if materialization is not None else {}
 
 
 def _inputs(step: Step, record: dg.EventLogRecord) -> dict[str, str]:

@@ -183,11 +183,12 @@ def _events(
     for warning in made.warnings:
         context.log.warning(warning)
     metadata = {**made.metadata, **shown, "warnings": " ".join(made.all_warnings) or "none"}
-    yield _output(made.value, metadata, version)
+    yield output(made.value, metadata, version)
     yield from results
 
 
-def _output(value: Any, metadata: Mapping[str, Any], version: str) -> dg.Output[Any]:
+def output(value: Any, metadata: Mapping[str, Any], version: str) -> dg.Output[Any]:
+    """Return what Dagster is given of an asset that was made."""
     with warnings.catch_warnings():
         # Dagster calls the argument `data_version` beta; the pinned version has it.
         warnings.simplefilter("ignore", category=dg.BetaWarning)

@@ -1,0 +1,182 @@
+"""`wine-assets search`: looks for hyperparameters, and shows which are the best."""
+
+import json
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from wine_assets.cli import data_options, interruption, requests, terminal, wording
+from wine_assets.cli.options import OptionGroup, with_options
+from wine_assets.cli.sentences import FAILED, sentences
+from wine_assets.cli.trials_progress import TrialsProgress
+from wine_assets.ml.search.conductor import Budget, Failures
+from wine_assets.ml.search.objective import ObjectiveParams
+from wine_assets.ml.search.params import DEFAULT_TRIALS
+
+OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
+BUDGET = OptionGroup(Budget, "Budget")
+FAILURES = OptionGroup(Failures, "Failures")
+_PANEL = "Search"
+_SHOWN = 10
+"""How many of the best trials are shown."""
+
+
+def _option(*names: str, text: str, default: str = "") -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_PANEL, show_default=default or False)
+
+
+@with_options((OBJECTIVE, BUDGET, FAILURES))
+@sentences
+@wording.spoken_in_flags
+def search(  # noqa: PLR0913 - a command has as many arguments as a user has options
+    *,
+    strategy: Annotated[
+        Literal["grid", "random", "bayesian"], _option(text="How candidates are chosen.", default="random")
+    ] = "random",
+    space: Annotated[
+        list[str] | None,
+        _option(
+            text="What a hyperparameter is drawn from: C=log:1e-4:1e2 (or uniform, int, logint), or C=0.1,1,10; "
+            "repeat it.",
+            default="C=log:1e-4:1e2",
+        ),
+    ] = None,
+    family: Annotated[
+        list[str] | None, _option(text="Family that is searched; repeat it.", default="logistic_regression")
+    ] = None,
+    seed: Annotated[int, _option(text="Seed of the candidates.", default="0")] = 0,
+    sampler: Annotated[
+        Literal["tpe", "gp"], _option(text="How the strategy `bayesian` learns.", default="tpe")
+    ] = "tpe",
+    backend: Annotated[
+        Literal["pool", "steps", "dask", "ray"], _option(text="Where trials run.", default="pool")
+    ] = "pool",
+    workers: Annotated[
+        int | None, _option(text="Trials that run at the same time.", default="as many as cores")
+    ] = None,
+    address: Annotated[
+        str | None, _option(text="Cluster of the backend dask or ray.", default="one for this search")
+    ] = None,
+    chunk_trials: Annotated[
+        int | None, _option(text="Trials of one step, for the backend steps.", default="10")
+    ] = None,
+    source: data_options.Source = None,
+    query: data_options.Query = None,
+    database: data_options.Database = None,
+    database_variable: data_options.DatabaseVariable = None,
+    class_column: data_options.ClassColumn = None,
+    feature: data_options.FeatureColumns = None,
+    negative_class: data_options.NegativeClasses = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    **options: Any,
+) -> None:
+    """Look for hyperparameters, and show which are the best; the same search goes on where it was stopped."""
+    data = data_options.given(
+        source=source,
+        query=query,
+        database=database,
+        database_variable=database_variable,
+        class_column=class_column,
+        feature=feature,
+        negative_class=negative_class,
+    )
+    fields = {
+        "strategy": _strategy(strategy, seed, sampler),
+        "space": _space(space or [], family or ["logistic_regression"]),
+        "objective": OBJECTIVE.given(options),
+        "budget": _budget(BUDGET.given(options), strategy),
+        "failures": FAILURES.given(options),
+        "backend": _backend(backend, workers=workers, address=address, chunk_trials=chunk_trials),
+    }
+    if not _run(data, fields, as_json=as_json, debug=debug):
+        raise typer.Exit(FAILED)
+
+
+def _strategy(kind: str, seed: int, sampler: str) -> dict[str, Any]:
+    if kind == "grid":
+        return {kind: {}}
+    return {kind: {"seed": seed, **({"sampler": sampler} if kind == "bayesian" else {})}}
+
+
+def _budget(given: dict[str, Any], strategy: str) -> dict[str, Any]:
+    """Let draws that would never end have the default number of trials."""
+    if strategy != "grid" and "trials" not in given and "seconds" not in given:
+        return {**given, "trials": DEFAULT_TRIALS}
+    return given
+
+
+def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
+    from wine_assets.ml.search import space_text
+
+    if not texts:
+        return {}
+    return {name: space.model_dump() for name, space in space_text.parse(texts, families).items()}
+
+
+def _backend(kind: str, **given: Any) -> dict[str, Any]:
+    return {kind: {name: value for name, value in given.items() if value is not None}}
+
+
+def _run(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
+    from wine_assets import settings
+    from wine_assets.definitions import defs
+    from wine_assets.orchestration import instance, runs, search_assets, searches
+    from wine_assets.orchestration.search_configs import SearchJobConfig
+
+    config = SearchJobConfig(**fields, **requests.data_fields(data))
+    with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=as_json) as console:
+        names = [*runs.stale_data(dagster, config), search_assets.NAME]
+        job = defs.resolve_job_def("search_job")
+        with TrialsProgress(console, config.objective.metric) as progress, searches.listening(progress.hear):
+            finished = runs.execute(dagster, job, searches.launch_config(config), names, lambda _: None)
+        interruption.stop_if_asked()
+        metadata = runs.metadata_of(dagster, search_assets.NAME, finished.run_id) if finished.success else {}
+    result = _result(finished, metadata)
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        _show(result, terminal.console())
+    if debug and not finished.success:
+        sys.stderr.write(finished.traceback)
+    return bool(finished.success)
+
+
+def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:
+    names = ("metric", "trials", "finished", "pruned", "failed", "seconds_of_trials", "best", "simplest")
+    return {
+        "status": "succeeded" if finished.success else "failed",
+        "error": wording.in_flags(finished.error),
+        "run_id": finished.run_id,
+        **{name: metadata.get(name) for name in names},
+        "table": metadata.get("path"),
+        "report": metadata.get("report"),
+    }
+
+
+def _show(result: dict[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    if result["status"] == "failed":
+        console.print(f"The search failed: {result['error']}", markup=False)
+        return
+    table = Table("", result["metric"], "standard error", "trial", "family", "hyperparameters", box=None)
+    for name, meaning in (("best", "best"), ("simplest", "simplest within one standard error")):
+        chosen = result[name]
+        searched = ", ".join(f"{field}={_short(value)}" for field, value in chosen["searched"].items())
+        error = f"{chosen['standard_error']:.4f}"
+        table.add_row(meaning, f"{chosen['mean']:.4f}", error, str(chosen["number"]), chosen["family"], searched)
+    console.print(table)
+    console.print(
+        f"{result['trials']} trials: {result['finished']} finished, {result['pruned']} given up early, "
+        f"{result['failed']} failed; {result['seconds_of_trials']:.1f} s of fitting and scoring.",
+        markup=False,
+    )
+    console.print(f"All trials: {result['table']}", markup=False, soft_wrap=True)
+    if result["report"]:
+        console.print(f"Report:     {result['report']}", markup=False, soft_wrap=True)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,78 @@
+"""A search at work: its journal, its course and its backend brought together."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wine_assets.execution.trials.backends import BackendParams, run_trials
+from wine_assets.execution.trials.workload import Workload
+from wine_assets.ml import dataset
+from wine_assets.ml.search import objective
+from wine_assets.ml.search.conductor import Conductor
+from wine_assets.ml.search.journal import Journal
+from wine_assets.ml.search.params import SearchParams
+from wine_assets.ml.search.result import SearchResult
+from wine_assets.ml.search.space import Space
+from wine_assets.ml.search.strategies import strategy
+from wine_assets.ml.search.trials import Outcome
+from wine_assets.ml.training import training_data
+
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Session:
+    """One search of one frame: the same one has the same journal, and goes on where an earlier run of it ended."""
+
+    params: SearchParams
+    journal: Journal
+    workload: Workload
+
+    @classmethod
+    def of(cls, params: SearchParams, frame: Any, searches: Path) -> "Session":
+        """Return the search of a binarized `frame`, whose journal lies in a folder of its own below `searches`."""
+        X, y = dataset.features_and_target(frame)
+        about = {
+            "search": params.identity(),
+            "data": training_data(frame).fingerprint,
+            "version": objective.VERSION,
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+        families = Space.checked(params.space).names
+        failures = params.failures
+        workload = Workload(X, y, params.objective, families, failures.memory_mib, failures.timeout_s)
+        return cls(params, Journal.opened(searches / digest, about), workload)
+
+    def run(self, backend: BackendParams, heard: Callable[[Conductor, Outcome], None]) -> SearchResult:
+        """Run what of the search hasn't been run, and return what all of it came to.
+
+        Raise FailedSearchError where too few trials came to a score, and ConflictError where another process is at it.
+        """
+        with self.journal.held():
+            conductor = self.conductor(heard)
+            run_trials(backend, conductor, self.workload)
+        return self.result(conductor)
+
+    def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: Iterable[int] | None = None) -> Conductor:
+        """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
+
+        def record(outcome: Outcome) -> None:
+            self.journal.append(outcome)
+            heard(conductor, outcome)
+
+        params = self.params
+        chosen = strategy(params.strategy, Space.checked(params.space), params.objective.sign)
+        conductor = Conductor(
+            chosen, params.budget, params.failures.retries, params.objective.sign, record=record, numbers=numbers
+        )
+        conductor.recall(self.journal.outcomes())
+        return conductor
+
+    def result(self, conductor: Conductor) -> SearchResult:
+        """Return what the search came to; raise FailedSearchError where too few trials came to a score."""
+        result = SearchResult(conductor.counted(), self.params.objective)
+        result.require(self.params.failures.min_success_ratio)
+        return result

@@ -1,0 +1,96 @@
+"""A process that has loaded all that trials need, and that workers are forked from: `python -m ... DESCRIPTOR`.
+
+The descriptor is a connection on which it is given a Workload, and then told to fork workers and to kill them. It
+has a single thread, so that it can be forked. When its parent is gone so is it, and its workers with it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle
+from typing import Any
+
+FORK, KILL = "fork", "kill"
+READY, STARTED, ENDED = "ready", "started", "ended"
+_PR_SET_PDEATHSIG = 1  # man 2 prctl
+
+
+def main(descriptor: int) -> None:
+    """Load what trials need, say so, and do as told until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to all; the parent decides
+    control = Connection(descriptor)
+    try:
+        workload = control.recv()
+        objective = workload.objective()
+        workload.warm()
+        control.send((READY, 0, 0))
+        _serve(control, objective, workload.memory_mib)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _serve(control: Connection, objective: Any, memory_mib: int | None) -> None:
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing is written to the pipe
+    signal.set_wakeup_fd(wake)
+    children: set[int] = set()
+    while True:
+        for ready in wait([control, woken]):
+            if ready is control:
+                _obey(control, children, objective, memory_mib)
+            else:
+                os.read(woken, 1 << 12)
+        _reap(control, children)
+
+
+def _obey(control: Connection, children: set[int], objective: Any, memory_mib: int | None) -> None:
+    order, pid = control.recv()
+    if order == KILL:
+        if pid in children:
+            os.kill(pid, signal.SIGKILL)
+        return
+    handle = recv_handle(control)
+    child = os.fork()
+    if child == 0:
+        _end_with_parent()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control.close()
+        _work(Connection(handle), objective, memory_mib)
+        os._exit(0)
+    os.close(handle)
+    children.add(child)
+    control.send((STARTED, child, 0))
+
+
+def _reap(control: Connection, children: set[int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        children.discard(pid)
+        control.send((ENDED, pid, os.waitstatus_to_exitcode(status)))
+
+
+def _work(connection: Connection, objective: Any, memory_mib: int | None) -> None:
+    """Run the trials that come, until nobody sends any more."""
+    from wine_assets.execution.trials.workload import run
+
+    try:
+        while True:
+            connection.send(run(connection.recv(), objective, memory_mib))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

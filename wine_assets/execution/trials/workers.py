@@ -1,0 +1,200 @@
+"""Worker processes on this machine: each runs one trial at a time, and may hang, die or be killed.
+
+They are forked from a template process that has loaded all that trials need, and that ends with its parent.
+multiprocessing's forkserver does the same; but it makes the caller wait while it loads, has each worker import the
+caller's main module, and can't be used within the workers of other schedulers, which are daemons.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
+from typing import Self
+
+from wine_assets.errors import FailedSearchError
+from wine_assets.execution.trials import template
+from wine_assets.execution.trials.workload import Workload
+from wine_assets.ml.search.trials import Outcome, Trial, failed
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_STOP_S = 5.0
+_FRUITLESS = 3
+"""How many workers in a row may end without having run a trial before the search is given up."""
+
+
+@dataclass
+class _Worker:
+    connection: Connection
+    pid: int
+    trial: Trial | None = None
+    began: float = 0.0
+    is_late: bool = False
+
+
+class Workers:
+    """A number of workers; those that die are replaced, and what they died of is an outcome."""
+
+    def __init__(self, workload: Workload, count: int) -> None:
+        self.count = count
+        self._workload = workload
+        self._workers: list[_Worker] = []
+        self._exits: dict[int, int] = {}
+        self._is_ready = False
+        self._fruitless = 0
+        ours, theirs = socket.socketpair()
+        self._control = Connection(ours.detach())
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
+            self._template = subprocess.Popen(  # noqa: S603 - this interpreter, one of our modules
+                command, env=os.environ | _ONE_THREAD, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        self._is_given = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ready(self, seconds: float | None = 0.0) -> bool:
+        """Return whether trials can be begun, after waiting for that for so long; None is for as long as it takes.
+
+        Raise FailedSearchError when the workers can't be started.
+        """
+        self._give()
+        if not self._is_ready and self._control.poll(seconds):
+            self._heard()
+        if self._is_ready and not self._workers:
+            self._workers = [self._started() for _ in range(self.count)]
+        return self._is_ready
+
+    @property
+    def free(self) -> int:
+        """How many workers have nothing to do."""
+        return sum(worker.trial is None for worker in self._workers)
+
+    @property
+    def running(self) -> list[Trial]:
+        """The trials that are being run."""
+        return [worker.trial for worker in self._workers if worker.trial is not None]
+
+    def begin(self, trial: Trial) -> None:
+        """Have a worker that is free run a trial."""
+        worker = next(worker for worker in self._workers if worker.trial is None)
+        worker.trial, worker.began, worker.is_late = trial, time.monotonic(), False
+        try:
+            worker.connection.send(trial)
+        except OSError:  # it died while it had nothing to do; `wait` sees that, and says so of this trial
+            return
+
+    def wait(self, seconds: float | None = None) -> list[Outcome]:
+        """Return what has come of trials, after waiting for the first for so long; None is for as long as it takes."""
+        busy = {worker.connection: worker for worker in self._workers if worker.trial is not None}
+        ready = wait([*busy, self._control], self._patience(busy.values(), seconds))
+        if self._control in ready:
+            self._heard()
+        outcomes = [self._received(busy[connection]) for connection in ready if connection in busy]
+        self._stop_late(busy.values())
+        return outcomes
+
+    def close(self) -> None:
+        """End all workers at once, whatever they do."""
+        self._control.close()
+        self._template.kill()  # its workers are killed with it
+        self._template.wait(_STOP_S)
+        for worker in self._workers:
+            worker.connection.close()
+        self._workers = []
+
+    def _give(self) -> None:
+        if not self._is_given:
+            self._is_given = True
+            self._tell(self._workload)
+
+    def _tell(self, what: object) -> None:
+        try:
+            self._control.send(what)
+        except OSError:
+            self._fail()
+
+    def _heard(self) -> tuple[str, int, int]:
+        """Take note of what the template says."""
+        try:
+            said, pid, code = self._control.recv()
+        except (EOFError, OSError):
+            self._fail()
+        if said == template.READY:
+            self._is_ready = True
+        elif said == template.ENDED:
+            self._exits[pid] = code
+        return said, pid, code
+
+    def _fail(self) -> None:
+        status = self._template.wait(_STOP_S)
+        raise FailedSearchError(
+            f"The process that workers come from ended, {_of_exit(status)}. "
+            "Look at what it wrote to standard error, and give it more memory if it was killed."
+        )
+
+    def _started(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._tell((template.FORK, 0))
+            send_handle(self._control, theirs.fileno(), self._template.pid)
+        said, pid, _ = self._heard()
+        while said != template.STARTED:
+            said, pid, _ = self._heard()
+        return _Worker(Connection(ours.detach()), pid)
+
+    def _patience(self, busy: "object", seconds: float | None) -> float | None:
+        timeout = self._workload.timeout_s
+        ends = [worker.began + timeout for worker in busy if not worker.is_late] if timeout else []  # type: ignore[attr-defined]
+        until = max(min(ends) - time.monotonic(), 0.0) if ends else None
+        given = [value for value in (until, seconds) if value is not None]
+        return min(given) if given else None
+
+    def _stop_late(self, busy: "object") -> None:
+        timeout = self._workload.timeout_s
+        if timeout is None:
+            return
+        for worker in busy:  # type: ignore[attr-defined]
+            if worker.trial is not None and not worker.is_late and time.monotonic() >= worker.began + timeout:
+                worker.is_late = True
+                self._tell((template.KILL, worker.pid))
+
+    def _received(self, worker: _Worker) -> Outcome:
+        trial = worker.trial
+        assert trial is not None  # noqa: S101 - only the busy ones are waited for
+        try:
+            outcome: Outcome = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._buried(worker, trial)
+        worker.trial = None
+        self._fruitless = 0
+        return outcome
+
+    def _buried(self, worker: _Worker, trial: Trial) -> Outcome:
+        """Replace a worker that is gone; return that as the outcome of its trial."""
+        worker.connection.close()
+        while worker.pid not in self._exits:
+            self._heard()
+        code = self._exits.pop(worker.pid)
+        seconds = time.monotonic() - worker.began
+        reason = f"Its process ended in the middle, {_of_exit(code)}."
+        if worker.is_late:
+            reason = f"It took longer than {self._workload.timeout_s:g} s (`failures.timeout_s`)."
+        self._workers[self._workers.index(worker)] = self._started()
+        return failed(trial, reason, seconds)
+
+
+def _of_exit(code: int) -> str:
+    if code >= 0:
+        return f"with status {code}"
+    name = signal.Signals(-code).name
+    return f"killed by {name}" + (", as the system does when memory runs out" if code == -signal.SIGKILL else "")

@@ -1,0 +1,188 @@
+"""The course of a search: what is tried next, again or not at all, whoever runs the trials."""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from pydantic import Field
+
+from wine_assets.ml.search.strategies import Strategy
+from wine_assets.ml.search.trials import Outcome, Trial
+from wine_assets.ml.typed import Typed
+
+PRUNING_TRIALS = 5
+"""How many trials have to be finished before one is given up for being worse than their median."""
+
+
+class Budget(Typed):
+    """When a search ends."""
+
+    where: ClassVar[str] = "budget"
+
+    trials: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="most trials; empty for all that the strategy has (a grid's)"
+    )
+    seconds: float | None = Field(
+        default=None, gt=0, description="seconds after which no trial is begun; empty for no such end"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="trials without a better one after which the search ends; empty for never"
+    )
+
+
+class Failures(Typed):
+    """What happens to trials that fail."""
+
+    where: ClassVar[str] = "failures"
+
+    retries: int = Field(default=1, ge=0, le=100, description="how often a failed trial is tried again")
+    timeout_s: float | None = Field(
+        default=None, gt=0, description="seconds after which a trial is stopped and counts as failed; empty for never"
+    )
+    memory_mib: int | None = Field(
+        default=None, ge=64, description="MiB that a trial may add to its process; empty for no limit"
+    )
+    min_success_ratio: float = Field(
+        default=0.5, ge=0, le=1, description="share of trials that have to come to a score for the search to succeed"
+    )
+
+
+class Conductor:
+    """Hands out trials and takes outcomes; a backend does the rest.
+
+    Trials are numbered in the order in which they are asked for. With patience, the search ends at the first number
+    at which that many trials in a row were no better, whichever way the trials before it were spread over workers;
+    what was scored beyond it is left out of the result.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a course is made of
+        self,
+        strategy: Strategy,
+        budget: Budget,
+        retries: int,
+        sign: int,
+        *,
+        record: Callable[[Outcome], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        numbers: Iterable[int] | None = None,
+    ) -> None:
+        self._record = record
+        self._strategy, self._budget, self._retries, self._sign = strategy, budget, retries, sign
+        self._clock, self._began = clock, clock()
+        self._again: deque[Trial] = deque()
+        self._numbers = iter(numbers) if numbers is not None else None
+        self._next = 0
+        self._is_exhausted = False
+        self.ended: dict[int, Outcome] = {}
+        self._attempts: dict[int, int] = {}
+        self._prefix = 0
+        self._best, self._best_at = float("inf"), -1
+        self.stopped_at: int | None = None
+        """The number of trials that count, once patience has run out."""
+        self._folds: list[list[float]] = []
+
+    def recall(self, outcomes: Iterable[Outcome]) -> None:
+        """Take note of what an earlier run of this search came to."""
+        for outcome in outcomes:
+            if outcome.number not in self.ended:
+                self._attempts[outcome.number] = max(outcome.attempt, self._attempts.get(outcome.number, 0))
+                if outcome.state != "failed" or outcome.attempt > self._retries:
+                    self._end(outcome)
+
+    def next(self) -> Trial | None:
+        """Return a trial to run, None when there is none to begin."""
+        if self._again:
+            return self._again.popleft()
+        number = self._next_number()
+        if number is None:
+            return None
+        candidate = self._strategy.ask(number)
+        if candidate is None:
+            self._is_exhausted = True
+            return None
+        attempt = self._attempts.get(number, 0) + 1
+        return Trial(number, candidate.family, dict(candidate.parameters), attempt, self._thresholds())
+
+    def tell(self, outcome: Outcome) -> None:
+        """Take note of an outcome: the trial has ended, or is tried again."""
+        self._record(outcome)
+        self._attempts[outcome.number] = outcome.attempt
+        if outcome.state == "failed" and outcome.attempt <= self._retries and not self._is_late():
+            self._again.append(
+                Trial(outcome.number, outcome.family, outcome.parameters, outcome.attempt + 1, self._thresholds())
+            )
+        else:
+            self._end(outcome)
+
+    @property
+    def best(self) -> float | None:
+        """The best mean score so far, None before the first."""
+        losses = [self._sign * outcome.mean for outcome in self.ended.values() if outcome.state == "finished"]
+        return self._sign * min(losses) if losses else None
+
+    def counted(self) -> list[Outcome]:
+        """Return the outcomes that are the search's, by number."""
+        end = self.stopped_at if self.stopped_at is not None else float("inf")
+        return [self.ended[number] for number in sorted(self.ended) if number < end]
+
+    def left(self) -> int | None:
+        """Return how many trials are still to come, None where that isn't known."""
+        total = self.total
+        return None if total is None else max(total - len(self.ended), 0)
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there are at most, None where that isn't known."""
+        known = [number for number in (self._budget.trials, self._strategy.size) if number is not None]
+        return min(known) if known else None
+
+    def _next_number(self) -> int | None:
+        if self._is_exhausted or self.stopped_at is not None or self._is_late():
+            return None
+        while True:
+            number = next(self._numbers, None) if self._numbers is not None else self._next
+            if number is None or (self._budget.trials is not None and number >= self._budget.trials):
+                return None
+            self._next = number + 1
+            if number not in self.ended:
+                return number
+
+    def _is_late(self) -> bool:
+        seconds = self._budget.seconds
+        return seconds is not None and self._clock() - self._began > seconds
+
+    def _end(self, outcome: Outcome) -> None:
+        self.ended[outcome.number] = outcome
+        self._strategy.tell(outcome)
+        if outcome.state == "finished" and self._strategy.prunes:
+            self._keep_folds(outcome)
+        while self.stopped_at is None and self._prefix in self.ended:
+            self._look_at(self.ended[self._prefix])
+
+    def _look_at(self, outcome: Outcome) -> None:
+        """Look at the outcome after the last one before which none is missing."""
+        loss = self._sign * outcome.mean if outcome.state == "finished" else float("inf")
+        if loss < self._best:
+            self._best, self._best_at = loss, self._prefix
+        self._prefix += 1
+        patience = self._budget.patience
+        if patience is not None and self._prefix - 1 - self._best_at >= patience:
+            self.stopped_at = self._prefix
+
+    def _keep_folds(self, outcome: Outcome) -> None:
+        scores, total = outcome.scores, 0.0
+        self._folds += [[] for _ in range(len(scores) - len(self._folds))]
+        for fold, score in enumerate(scores):
+            total += self._sign * score
+            self._folds[fold].append(total / (fold + 1))
+
+    def _thresholds(self) -> tuple[float, ...]:
+        """Return the median of the mean losses after each fold but the last of the trials that were finished.
+
+        This is the median stopping rule (Golovin et al., Google Vizier, 2017), with folds for steps.
+        """
+        if not self._folds or len(self._folds[0]) < PRUNING_TRIALS:
+            return ()
+        return tuple(statistics.median(losses) for losses in self._folds[:-1])

@@ -1,0 +1,117 @@
+"""What a search makes as good as it can be: a held-out figure of a candidate, fold by fold."""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from wine_assets.errors import SearchError, TrainingError, WineAssetsError
+from wine_assets.ml.evaluation import scores as all_scores
+from wine_assets.ml.families.registry import family_of
+from wine_assets.ml.search.trials import Outcome, Trial, failed
+from wine_assets.ml.typed import Typed
+
+VERSION = "1"
+Metric = Literal["log_loss", "accuracy", "roc_auc", "brier_score"]
+_LESS_IS_BETTER = ("log_loss", "brier_score")
+
+
+class ObjectiveParams(Typed):
+    """What candidates are compared by."""
+
+    where: ClassVar[str] = "objective"
+
+    metric: Metric = Field(default="log_loss", description="held-out figure that is to become as good as it can")
+    folds: int = Field(default=5, ge=2, le=100, description="parts that the rows are split into; 2 to 100")
+    repeats: int = Field(default=1, ge=1, le=100, description="how often that is done, shuffled anew; 1 to 100")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="seed of the shuffles; all candidates have the same")
+
+    @property
+    def sign(self) -> int:
+        """What a score is multiplied with to become a loss, of which less is better."""
+        return 1 if self.metric in _LESS_IS_BETTER else -1
+
+
+def splits(y: Any, params: ObjectiveParams) -> list[tuple[Any, Any]]:
+    """Return the rows to fit on and those to score on, int64 arrays, for each fold of stratified cross-validation.
+
+    Raise SearchError when a class has fewer rows than there are folds.
+    """
+    import numpy as np
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
+    smallest = int(np.bincount(np.asarray(y)).min())
+    if smallest < params.folds:
+        raise SearchError(
+            f"`objective.folds` is {params.folds}, but the smaller class has {smallest} rows, and each fold needs one "
+            f"of each class. Set `objective.folds` to at most {smallest}, or bring more rows."
+        )
+    folds = RepeatedStratifiedKFold(n_splits=params.folds, n_repeats=params.repeats, random_state=params.seed)
+    return list(folds.split(np.zeros(len(y)), y))
+
+
+class Objective:
+    """Scores candidates on the same folds of one frame, float64 features X [n, features] and target y, int64 [n]."""
+
+    def __init__(self, X: Any, y: Any, params: ObjectiveParams) -> None:
+        self.params = params
+        self._y = y.to_numpy()
+        self._folds = [
+            (X.iloc[train], y.iloc[train], X.iloc[test], self._y[test]) for train, test in splits(self._y, params)
+        ]
+
+    def score(self, trial: Trial) -> Outcome:
+        """Return what comes of a trial; what the candidate raises is a failure, and not raised.
+
+        It is given up, as `pruned`, after a fold that leaves its mean loss above the trial's threshold.
+        """
+        began, scores = time.perf_counter(), []
+        state, reason = "finished", ""
+        try:
+            for score in self._scores(trial):
+                scores.append(score)
+                if self._is_hopeless(trial, scores):
+                    state = "pruned"
+                    reason = f"After {len(scores)} folds it was worse than half of the trials before it."
+                    break
+        except (WineAssetsError, MemoryError, ValueError, ArithmeticError) as error:
+            return failed(trial, _sentence(error), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return Outcome(
+            trial.number,
+            trial.attempt,
+            trial.family,
+            trial.parameters,
+            state,  # type: ignore[arg-type]  # one of two literals
+            tuple(scores),
+            seconds,
+            reason=reason,
+        )
+
+    def _scores(self, trial: Trial) -> Iterator[float]:
+        import sklearn
+
+        hyperparameters = trial.candidate.hyperparameters()
+        family = family_of(hyperparameters)
+        for X, y, held_out, labels in self._folds:
+            with warnings.catch_warnings(), sklearn.config_context(assume_finite=True):
+                warnings.simplefilter("ignore")  # the fit on all rows reports what the solver has to say
+                estimator = family.fit(X, y, hyperparameters)
+            score = all_scores(labels, estimator.predict_proba(held_out)[:, 1])[self.params.metric]
+            if not math.isfinite(score):
+                raise TrainingError(f"The {self.params.metric} of a fold is {score}. Narrow the space.")
+            yield score
+
+    def _is_hopeless(self, trial: Trial, scores: list[float]) -> bool:
+        done = len(scores)
+        if done > len(trial.thresholds) or done == len(self._folds):
+            return False
+        return self.params.sign * sum(scores) / done > trial.thresholds[done - 1]
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0]
+    return said if isinstance(error, WineAssetsError) else f"{type(error).__name__}: {said or 'no more is known'}"

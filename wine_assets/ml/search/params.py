@@ -1,0 +1,43 @@
+"""A search as it is asked for: what is tried, how it is scored, and when it ends."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from wine_assets.errors import ConfigurationError, SearchError
+from wine_assets.ml.search.conductor import Budget, Failures
+from wine_assets.ml.search.objective import ObjectiveParams
+from wine_assets.ml.search.space import FamilySpace, Space
+from wine_assets.ml.search.strategies import RandomStrategy, StrategyParams, require_bounded
+from wine_assets.ml.typed import Typed
+
+DEFAULT_TRIALS = 30
+
+
+class SearchParams(Typed):
+    """What makes a search the one that it is, and how long it goes on."""
+
+    where: ClassVar[str] = "search"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    strategy: StrategyParams = Field(
+        default=RandomStrategy(), discriminator="kind", description="how candidates are chosen; the default is random"
+    )
+    space: dict[str, FamilySpace] = Field(
+        default={}, description="the fields that are searched, by family; the default is C from 1e-4 to 1e2"
+    )
+    objective: ObjectiveParams = Field(default=ObjectiveParams(), description="what candidates are compared by")
+    budget: Budget = Field(default=Budget(trials=DEFAULT_TRIALS), description="when the search ends")
+    failures: Failures = Field(default=Failures(), description="what happens to trials that fail")
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        space = Space.checked(self.space)
+        if self.strategy.kind == "grid":
+            space.grid()
+        require_bounded(self.strategy, self.budget.trials, self.budget.seconds)
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what two searches share that may go on from each other's trials: all but when they end."""
+        return self.model_dump(mode="json", exclude={"budget", "failures"})

@@ -1,0 +1,226 @@
+"""The space of a search: which hyperparameters of which families are tried, and over what."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wine_assets.errors import ConfigurationError, SearchError
+from wine_assets.ml.families.base import Family
+from wine_assets.ml.families.registry import FAMILIES
+from wine_assets.ml.typed import Typed
+
+Kind = Literal["choice", "uniform", "log_uniform", "integer", "log_integer"]
+FAMILY = "family"
+"""The field that tells families apart; it is never searched over by itself."""
+_INTEGERS = ("integer", "log_integer")
+_LOGARITHMIC = ("log_uniform", "log_integer")
+CORNERS = 1024
+"""Of how many combinations of ends and choices at most it is asked whether the family takes them."""
+
+
+class Distribution(Typed):
+    """What one hyperparameter is drawn from."""
+
+    where: ClassVar[str] = "space"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    kind: Kind = Field(
+        description="`choice` of `values`, or `uniform`, `log_uniform`, `integer`, `log_integer` from `low` to `high`"
+    )
+    low: float = Field(default=0.0, description="smallest value of a range, included")
+    high: float = Field(default=0.0, description="largest value of a range, included")
+    values: list[Any] = Field(default=[], description="values of a choice, each a number, a text or a switch")
+
+    @model_validator(mode="after")
+    def _can_be_drawn_from(self) -> Self:
+        problem = self._problem()
+        if problem:
+            raise SearchError(problem)
+        return self
+
+    def _problem(self) -> str:
+        if self.kind == "choice":
+            return _problem_of_choice(self)
+        if self.values:
+            return f"`values` belong to a choice, and this is `{self.kind}`. Leave them out, or make `kind` a choice."
+        if not self.low < self.high:
+            return (
+                f"`low` must be below `high`, got {self.low:g} and {self.high:g}. "
+                "Swap them, or make it a choice of one value."
+            )
+        if self.kind in _LOGARITHMIC and self.low <= 0:
+            return f"`low` of a logarithmic range must be above 0, got {self.low:g}. Raise it, or drop the logarithm."
+        if self.kind in _INTEGERS and not (self.low.is_integer() and self.high.is_integer()):
+            return f"Both ends of `{self.kind}` must be whole, got {self.low:g} and {self.high:g}. Round them."
+        return ""
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether whole numbers are drawn."""
+        return self.kind in _INTEGERS
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether each order of magnitude is drawn from equally often."""
+        return self.kind in _LOGARITHMIC
+
+    def at(self, share: float) -> Any:
+        """Return the value below which a share, from 0 to 1, of all draws are."""
+        if self.kind == "choice":
+            return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+        if not self.is_integer:
+            return self._between(self.low, self.high, share)
+        half = 0.5  # each whole number, the ends too, has an interval of its own
+        number = round(self._between(self.low - half, self.high + half, share))
+        return min(max(number, int(self.low)), int(self.high))
+
+    def ends(self) -> list[Any]:
+        """Return the values of a choice, or both ends of a range."""
+        return list(self.values) if self.kind == "choice" else [self.at(0.0), self.at(1.0)]
+
+    def _between(self, low: float, high: float, share: float) -> float:
+        if self.is_logarithmic:
+            value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        else:
+            value = low + share * (high - low)
+        return min(max(value, low), high)
+
+
+class FamilySpace(Typed):
+    """What is searched over within one family."""
+
+    where: ClassVar[str] = "space"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    over: dict[str, Distribution] = Field(default={}, description="what each searched hyperparameter is drawn from")
+    fixed: dict[str, Any] = Field(default={}, description="hyperparameters that all candidates share")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hyperparameters that may be tried."""
+
+    family: str
+    parameters: Mapping[str, Any]
+    """The searched and the fixed ones, by name."""
+
+    def hyperparameters(self) -> Typed:
+        """Return them typed; raise HyperparameterError for what the family refuses."""
+        typed: Typed = family_named(self.family).hyperparameters(**self.parameters)
+        return typed
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two candidates share that are the same."""
+        return (self.family, *sorted((name, repr(value)) for name, value in self.parameters.items()))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The families that are searched, each over its own fields."""
+
+    families: Mapping[str, FamilySpace]
+
+    @classmethod
+    def checked(cls, families: Mapping[str, FamilySpace]) -> "Space":
+        """Return the space, or that of the default where it is empty.
+
+        Raise SearchError for a family or a field that there isn't, and for ends and choices that a family refuses.
+        """
+        space = cls(dict(families) or default_families())
+        for name, family in space.families.items():
+            _check(name, family)
+        return space
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The families, in order."""
+        return tuple(self.families)
+
+    def candidate(self, family: str, drawn: Mapping[str, Any]) -> Candidate:
+        """Return the candidate with these values of the searched fields."""
+        return Candidate(family, {**self.families[family].fixed, **drawn})
+
+    def at(self, shares: Iterator[float]) -> Candidate:
+        """Return the candidate that shares from 0 to 1 pick: the first one the family, each other a field."""
+        names = self.names
+        family = names[min(int(next(shares) * len(names)), len(names) - 1)]
+        over = self.families[family].over
+        return self.candidate(family, {name: over[name].at(next(shares)) for name in sorted(over)})
+
+    def grid(self) -> list[Candidate]:
+        """Return every combination of choices, in order; raise SearchError where something isn't a choice."""
+        found = []
+        for name, family in self.families.items():
+            for field, distribution in family.over.items():
+                if distribution.kind != "choice":
+                    raise SearchError(
+                        f"A grid needs a list of values for `{field}`, got the range `{distribution.kind}`. "
+                        f"Write them as {field}=1,2,3, or take the strategy `random` or `bayesian`."
+                    )
+            choices = [distribution.values for distribution in family.over.values()]
+            found += [
+                self.candidate(name, dict(zip(family.over, picked, strict=True)))
+                for picked in itertools.product(*choices)
+            ]
+        return found
+
+
+def family_named(name: str) -> Family[Any]:
+    """Return a family by its name; raise SearchError when there is none."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    raise SearchError(f"There is no family {name!r}. The families are: {known}. Change `space` in the run config.")
+
+
+def default_families() -> dict[str, FamilySpace]:
+    """Return what is searched when nothing is said: the strength of the reference family's regularization."""
+    strength = Distribution(kind="log_uniform", low=1e-4, high=1e2)
+    return {"logistic_regression": FamilySpace(over={"C": strength})}
+
+
+def _problem_of_choice(choice: Distribution) -> str:
+    if not choice.values:
+        return "A choice needs at least one value, got none. Name them in `values`, or make `kind` a range."
+    if choice.low or choice.high:
+        return "`low` and `high` belong to a range, and this is a choice. Leave them out."
+    odd = [value for value in choice.values if not isinstance(value, str | int | float | bool)]
+    if odd:
+        return f"A value must be a number, a text or a switch, got {odd[0]!r}. Change `values`."
+    if len({repr(value) for value in choice.values}) < len(choice.values):
+        return f"Each value of a choice counts once, got {choice.values}. Leave the repeated ones out."
+    return ""
+
+
+def _check(name: str, space: FamilySpace) -> None:
+    fields = [field for field in family_named(name).hyperparameters.model_fields if field != FAMILY]
+    for field in (*space.over, *space.fixed):
+        if field not in fields:
+            raise SearchError(
+                f"{name} has no hyperparameter {field!r}. It has {', '.join(fields)}. "
+                f"Change `space.{name}` in the run config."
+            )
+    both = sorted(space.over.keys() & space.fixed.keys())
+    if both:
+        raise SearchError(f"{both[0]!r} is both searched and fixed for {name}. Leave one of them out.")
+    _check_corners(name, space)
+
+
+def _check_corners(name: str, space: FamilySpace) -> None:
+    """Ask the family of each end and choice by itself, and then of their combinations, as far as those are few."""
+    ends = {field: distribution.ends() for field, distribution in space.over.items()}
+    first = {field: values[0] for field, values in ends.items()}
+    alone = [{**first, field: value} for field, values in ends.items() for value in values]
+    together = (dict(zip(ends, picked, strict=True)) for picked in itertools.product(*ends.values()))
+    for drawn in itertools.chain(alone, itertools.islice(together, CORNERS)):
+        try:
+            Candidate(name, {**space.fixed, **drawn}).hyperparameters()
+        except ConfigurationError as error:
+            shown = ", ".join(f"{field}={value}" for field, value in drawn.items())
+            raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {error}") from None

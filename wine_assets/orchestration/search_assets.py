@@ -1,0 +1,131 @@
+"""The search group: hyperparameters that are as good as they can be, on one machine or many."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from wine_assets.errors import SearchError, WineAssetsError
+from wine_assets.execution.trials.backends import StepsBackend, run_trials
+from wine_assets.execution.trials.session import Session
+from wine_assets.ml.search import objective
+from wine_assets.ml.search.params import SearchParams
+from wine_assets.orchestration import described, io, searches, versions
+from wine_assets.orchestration.search_configs import SearchConfig
+from wine_assets.orchestration.steps import OWNERS, output
+
+NAME = "hyperparameter_search"
+INPUT = "binarized_wine"
+FORMAT = "frame"
+CODE_VERSION = objective.VERSION
+
+
+def _failing_in_a_sentence(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn our own errors into failures whose description is the sentence."""
+
+    def call(*arguments: Any, **given: Any) -> Any:
+        try:
+            return compute(*arguments, **given)
+        except WineAssetsError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    call.__name__, call.__doc__ = compute.__name__, compute.__doc__
+    return call
+
+
+@dg.op(
+    ins={INPUT: dg.In(input_manager_key=io.STORED)},
+    out=dg.DynamicOut(io_manager_key=searches.CHUNKS),
+    description="Checks the search, and cuts it into chunks: one, or as many as there are steps wanted.",
+)
+def plan(config: SearchConfig, binarized_wine: Any) -> Iterator[dg.DynamicOutput[Any]]:
+    """Yield the chunks."""
+    yield from _failing_in_a_sentence(_chunks)(config, searches.session(config.params(), binarized_wine))
+
+
+@dg.op(
+    ins={"chunk": dg.In(), INPUT: dg.In(input_manager_key=io.STORED)},
+    out=dg.Out(io_manager_key=searches.CHUNKS),
+    description="Runs the trials of a chunk; those that fail are values, too.",
+)
+def run_chunk(context: dg.OpExecutionContext, chunk: Any, binarized_wine: Any) -> Any:
+    """Return the chunk once its trials have run."""
+    return _failing_in_a_sentence(_run_chunk)(context, chunk, binarized_wine)
+
+
+@dg.op(
+    ins={"chunks": dg.In(), INPUT: dg.In(input_manager_key=io.STORED)},
+    out=dg.Out(io_manager_key=FORMAT),
+    description="Brings the trials of all chunks together, and says which are the best.",
+)
+def collect(context: dg.OpExecutionContext, chunks: list[Any], binarized_wine: Any) -> dg.Output[Any]:
+    """Return the table of all trials, with the best of them as metadata."""
+    output: dg.Output[Any] = _failing_in_a_sentence(_collect)(context, chunks, binarized_wine)
+    return output
+
+
+@dg.config_mapping
+def _plan_config(config: SearchConfig) -> dict[str, Any]:
+    return {"plan": {"config": searches.fields(config)}}
+
+
+@dg.graph_asset(
+    name=NAME,
+    group_name="search",
+    owners=OWNERS,
+    kinds={"python", "scikitlearn"},
+    code_version=CODE_VERSION,
+    config=_plan_config,
+    description="Every trial of a search for hyperparameters, and which of them are the best.",
+)
+def hyperparameter_search(binarized_wine: Any) -> Any:
+    """Plan, run and collect."""
+    chunks = plan(binarized_wine).map(lambda chunk: run_chunk(chunk, binarized_wine))
+    return collect(chunks.collect(), binarized_wine)
+
+
+def _chunks(config: SearchConfig, session: Session) -> Iterator[dg.DynamicOutput[Any]]:
+    shared = {"params": config.params().model_dump(mode="json"), "backend": config.backend.model_dump(mode="json")}
+    if not isinstance(config.backend, StepsBackend):
+        yield dg.DynamicOutput({**shared, "numbers": None}, mapping_key="all")
+        return
+    total = session.conductor(lambda *_: None).total
+    if total is None:
+        raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
+    size = config.backend.chunk_trials
+    digits = len(str(total))
+    for first in range(0, total, size):
+        last = min(first + size, total) - 1
+        key = f"trials_{first:0{digits}}_to_{last:0{digits}}"
+        yield dg.DynamicOutput({**shared, "numbers": [first, last]}, mapping_key=key)
+
+
+def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) -> Any:
+    session = searches.session(SearchParams.model_validate(chunk["params"]), stored)
+    backend, numbers = searches.backend(chunk["backend"]), chunk["numbers"]
+    told = searches.Told(context.log.info, session.params.objective)
+    with session.journal.held(shared=numbers is not None):
+        conductor = session.conductor(told, range(numbers[0], numbers[1] + 1) if numbers else None)
+        told.began(conductor)
+        run_trials(backend, conductor, session.workload)
+    return chunk
+
+
+def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Stored) -> dg.Output[Any]:
+    session = searches.session(SearchParams.model_validate(chunks[0]["params"]), stored)
+    result = session.result(session.conductor(lambda *_: None))
+    summary, table = result.summary(), result.table()
+    consumed = versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
+    version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
+    path = io.artifact_path(NAME, version, FORMAT)
+    metadata = {
+        **described.frame(table),
+        **{name: summary[name] for name in ("trials", "finished", "pruned", "failed", "seconds_of_trials")},
+        "best": summary["best"],
+        "simplest": summary["simplest"],
+        "best_score": summary["best"]["mean"],
+        "best_standard_error": summary["best"]["standard_error"],
+        "metric": summary["metric"],
+        **io.store(table, path, FORMAT),
+    }
+    return output(table, metadata, version)

@@ -1,0 +1,94 @@
+"""The typed run config of a hyperparameter search; the launchpad makes its form from it."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
+from wine_assets.ml.search.conductor import Budget, Failures
+from wine_assets.ml.search.objective import ObjectiveParams
+from wine_assets.ml.search.params import DEFAULT_TRIALS, SearchParams
+from wine_assets.ml.search.space import Distribution, FamilySpace
+from wine_assets.ml.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy
+from wine_assets.orchestration.configs import NEGATIVE_CLASSES, SOURCE, SourceConfig
+
+
+class GridStrategyConfig(dg.Config, GridStrategy):
+    """Every combination of explicit lists of values."""
+
+
+class RandomStrategyConfig(dg.Config, RandomStrategy):
+    """Draws that know nothing of each other."""
+
+
+class BayesianStrategyConfig(dg.Config, BayesianStrategy):
+    """Draws that follow what came of the trials before."""
+
+
+class DistributionConfig(dg.Config, Distribution):
+    """What one hyperparameter is drawn from."""
+
+
+class FamilySpaceConfig(dg.Config, FamilySpace):
+    """What is searched over within one family."""
+
+    over: dict[str, DistributionConfig] = Field(default={}, description="what each hyperparameter is drawn from")  # type: ignore[assignment]  # a form of its own
+
+
+class ObjectiveConfig(dg.Config, ObjectiveParams):
+    """What candidates are compared by."""
+
+
+class BudgetConfig(dg.Config, Budget):
+    """When a search ends."""
+
+
+class FailuresConfig(dg.Config, Failures):
+    """What happens to trials that fail."""
+
+
+class PoolBackendConfig(dg.Config, PoolBackend):
+    """Worker processes on this machine."""
+
+
+class StepsBackendConfig(dg.Config, StepsBackend):
+    """A step of Dagster for each chunk of trials."""
+
+
+class DaskBackendConfig(dg.Config, DaskBackend):
+    """Workers of a Dask cluster."""
+
+
+class RayBackendConfig(dg.Config, RayBackend):
+    """Ray Tune on a Ray cluster."""
+
+
+class SearchConfig(dg.Config, SearchParams):
+    """The config of hyperparameter_search: a strategy, a backend and a budget."""
+
+    strategy: GridStrategyConfig | RandomStrategyConfig | BayesianStrategyConfig = Field(
+        default=RandomStrategyConfig(),
+        discriminator="kind",
+        description="how candidates are chosen; the default is random",
+    )
+    space: dict[str, FamilySpaceConfig] = Field(  # type: ignore[assignment]  # a form of its own
+        default={}, description="the fields that are searched, by family; the default is C from 1e-4 to 1e2"
+    )
+    objective: ObjectiveConfig = Field(default=ObjectiveConfig(), description="what candidates are compared by")
+    budget: BudgetConfig = Field(default=BudgetConfig(trials=DEFAULT_TRIALS), description="when the search ends")
+    failures: FailuresConfig = Field(default=FailuresConfig(), description="what happens to trials that fail")
+    backend: PoolBackendConfig | StepsBackendConfig | DaskBackendConfig | RayBackendConfig = Field(
+        default=PoolBackendConfig(), discriminator="kind", description="where trials run; the default is the pool"
+    )
+
+    def params(self) -> SearchParams:
+        """Return the search without where it runs."""
+        return SearchParams.model_validate(self.model_dump(exclude={"backend"}))
+
+
+class SearchJobConfig(SearchConfig):
+    """The config of search_job: from rows to the best hyperparameters."""
+
+    source: SourceConfig = SOURCE
+    negative_classes: list[Any] = NEGATIVE_CLASSES

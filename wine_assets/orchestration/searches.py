@@ -1,0 +1,127 @@
+"""What the steps of a search share: its session, what they hand each other, and what they tell."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import dagster as dg
+import pydantic
+
+from wine_assets import settings
+from wine_assets.errors import ArtifactError
+from wine_assets.execution.trials.backends import BackendParams
+from wine_assets.execution.trials.session import Session
+from wine_assets.files import atomic_write
+from wine_assets.ml.search.conductor import Conductor
+from wine_assets.ml.search.objective import ObjectiveParams
+from wine_assets.ml.search.params import SearchParams
+from wine_assets.ml.search.trials import Outcome
+from wine_assets.orchestration import io
+from wine_assets.orchestration.search_configs import SearchConfig, SearchJobConfig
+
+CHUNKS = "chunks"
+"""The key of the IO manager by which steps of a search hand each other what to do."""
+_LOGGED_EVERY_S = 5.0
+_backends: pydantic.TypeAdapter[BackendParams] = pydantic.TypeAdapter(
+    Annotated[BackendParams, pydantic.Field(discriminator="kind")]
+)
+Listener = Callable[[Conductor, Outcome | None], None]
+_listeners: list[Listener] = []
+
+
+def session(params: SearchParams, stored: io.Stored) -> Session:
+    """Return the search of a stored frame; its journal lies in the project's home."""
+    return Session.of(params, stored.read(), settings.home().searches)
+
+
+def backend(fields: dict[str, Any]) -> BackendParams:
+    """Return the backend that its fields describe."""
+    return _backends.validate_python(fields)
+
+
+def fields(config: SearchConfig) -> dict[str, Any]:
+    """Return a config as Dagster wants to be told: a union is an object with the name of its kind."""
+    told = config.model_dump(mode="json", include=set(SearchConfig.model_fields))
+    for name in ("strategy", "backend"):
+        if isinstance(told[name], dict) and "kind" in told[name]:
+            kind = told[name].pop("kind")
+            told[name] = {kind: told[name]}
+    found: dict[str, Any] = _without_nothing(told)
+    return found
+
+
+def launch_config(config: SearchJobConfig) -> dict[str, Any]:
+    """Return the typed config of search_job in the form that the job is launched with, as the launchpad shows it."""
+    told = fields(config)
+    source = config.source.model_dump(mode="json")
+    return told | {"source": {source.pop("kind"): source}, "negative_classes": [*config.negative_classes]}
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nothing(item) for name, item in value.items() if item is not None}
+    return value
+
+
+class Told:
+    """Tells of a search as it goes: to the run's log every few seconds, and to who listens in this process at once."""
+
+    def __init__(self, log: Callable[[str], None], objective: ObjectiveParams) -> None:
+        self._log, self._objective = log, objective
+        self._logged = time.monotonic()
+
+    def began(self, conductor: Conductor) -> None:
+        """Tell what there is to do."""
+        if conductor.ended:
+            self._log(f"{len(conductor.ended)} trials were run before, and are not run again.")
+        for listener in _listeners:
+            listener(conductor, None)
+
+    def __call__(self, conductor: Conductor, outcome: Outcome) -> None:
+        """Tell of an outcome."""
+        for listener in _listeners:
+            listener(conductor, outcome)
+        if time.monotonic() - self._logged >= _LOGGED_EVERY_S:
+            self._logged = time.monotonic()
+            self._log(self._sentence(conductor))
+
+    def _sentence(self, conductor: Conductor) -> str:
+        of = f" of {conductor.total}" if conductor.total is not None else ""
+        best = conductor.best
+        shown = f", best {self._objective.metric} {best:.4f}" if best is not None else ""
+        return f"{len(conductor.ended)}{of} trials have ended{shown}."
+
+
+class listening:  # noqa: N801 - a context manager is called like a function
+    """Have a function of this process told of every outcome in the block."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def __enter__(self) -> None:
+        _listeners.append(self._listener)
+
+    def __exit__(self, *_: object) -> None:
+        _listeners.remove(self._listener)
+
+
+class ChunkIOManager(dg.IOManager):
+    """Keeps what the steps of a run hand each other as JSON, a file each, in the home."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write it."""
+        atomic_write(self._path(context), json.dumps(obj).encode())
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read it; raise ArtifactError when it is gone."""
+        output = context.upstream_output
+        assert output is not None  # noqa: S101 - an input of this manager comes from another step
+        path = self._path(output)
+        try:
+            return json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} can't be read: {error}. Start the search again.") from error
+
+    def _path(self, context: dg.OutputContext) -> Any:
+        return settings.home().searches / "runs" / "-".join(context.get_identifier())
