@@ -100,7 +100,7 @@ async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
     server = Server(_config(settings, app, metrics), plane, settings.drain_s)
     reloader = _reloader(settings, plane, metrics)
     reloader.start()
-    grpc = await _start_grpc(settings, plane, metrics)
+    grpc = await _start_grpc(settings, plane, metrics, tracing)
     if grpc is not None:
         server.beside = functools.partial(grpc.stop, settings.finish_s)
     host, port = bound.getsockname()[:2]
@@ -159,8 +159,10 @@ def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Conf
     )
 
 
-async def _start_grpc(settings: ServeSettings, plane: DataPlane, metrics: Metrics) -> Any:
+async def _start_grpc(
+    settings: ServeSettings, plane: DataPlane, metrics: Metrics, tracing: telemetry.Tracing | None
+) -> Any:
     """Start the gRPC server beside this one, over the same data plane; None when no port is set for it."""
     if not settings.grpc_port or importlib.util.find_spec(_GRPC.rpartition(".")[0]) is None:
         return None
-    return await importlib.import_module(_GRPC).start(plane, settings, metrics.registry)
+    return await importlib.import_module(_GRPC).start(plane, settings, metrics.registry, tracing)

@@ -27,11 +27,11 @@ def speaking_both_ways(folder: Path, version: int, *flags: str) -> Iterator[tupl
 
 
 @contextlib.contextmanager
-def speaking_of_nothing(folder: Path, *flags: str) -> Iterator[str]:
-    """Yield the address of the gRPC side of a server that has no model."""
+def speaking_of_nothing(folder: Path, *flags: str) -> Iterator[tuple[Running, str]]:
+    """Yield a server that has no model, and the address of its gRPC side."""
     port = _free_port()
-    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags):
-        yield f"127.0.0.1:{port}"
+    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags) as server:
+        yield server, f"127.0.0.1:{port}"
 
 
 def started(script: str, *arguments: str, python: Path = Path(sys.executable)) -> "subprocess.Popen[str]":
@@ -39,6 +39,19 @@ def started(script: str, *arguments: str, python: Path = Path(sys.executable)) -
     command: list[str | Path] = [python, HERE / f"{script}.py", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def tell(client: "subprocess.Popen[str]", given: Any) -> None:
+    """Send a line to a script that was started."""
+    assert client.stdin is not None
+    client.stdin.write(json.dumps(given) + "\n")
+    client.stdin.flush()
+
+
+def said(client: "subprocess.Popen[str]") -> Any:
+    """Wait for the next line that such a script prints, and return what it says."""
+    assert client.stdout is not None
+    return json.loads(client.stdout.readline())
 
 
 def found(script: str, *arguments: str, given: Any = None, python: Path = Path(sys.executable)) -> Any:

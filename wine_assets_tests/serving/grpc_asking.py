@@ -120,6 +120,7 @@ def wire(address: str, row: Any) -> dict[str, str]:
         "a small one packed": asking.sent(good, compression=grpc.Compression.Gzip),
         "no message": refusal(lambda: asking.streamed(iter(()), timeout=CALL_S)),
         "a method that there is not": refusal(lambda: asking.channel.unary_unary(f"/{SERVICE}/Nothing")(b"")),
+        "a service that there is not": refusal(lambda: list(asking.channel.stream_stream("/Nothing/x")(iter([b""])))),
         "good after all": asking.sent(good),
     }
 
@@ -154,6 +155,11 @@ def health(address: str, token: Any) -> dict[str, Any]:
 def good(address: str, row: Any) -> str:
     """Ask for one row."""
     return Asking(address).infer(row)
+
+
+def large(address: str, _: Any) -> str:
+    """Send a message that is too large."""
+    return Asking(address).sent(b"\0" * 5_000_000)
 
 
 def silent(address: str, _: Any) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from wine_assets.serving.grpc_api.calls import PATIENCE
 from wine_assets.serving.grpc_api.generate import PACKAGE, generate
-from wine_assets_tests.serving.clients import ASK_S, found, speaking_both_ways, speaking_of_nothing, started
+from wine_assets.serving.grpc_api.incoming import PATIENCE
+from wine_assets_tests.serving.clients import ASK_S, found, said, speaking_both_ways, speaking_of_nothing, started, tell
 from wine_assets_tests.serving.models import rows
 from wine_assets_tests.serving.running import Running
 
@@ -85,7 +85,8 @@ def wire(both: tuple[Running, str]) -> Any:
         ("a large one packed small", "RESOURCE_EXHAUSTED: "),
         ("a small one packed", "OK"),
         ("no message", "INVALID_ARGUMENT: The call has no message. Send one."),
-        ("a method that there is not", "UNIMPLEMENTED: "),
+        ("a method that there is not", "UNIMPLEMENTED: There is no such method here."),
+        ("a service that there is not", "UNIMPLEMENTED: There is no such method here."),
         ("good after all", "OK"),
     ],
 )
@@ -115,7 +116,21 @@ def test_calls_are_counted_by_method_and_by_how_they_end(both: tuple[Running, st
     for code in ("OK", "INVALID_ARGUMENT"):
         assert f'grpc_server_handled_total{{grpc_code="{code}",{names}}}' in figures
     assert both[0].metric("grpc_server_started_total") == both[0].metric("grpc_server_handled_total")
+
+
+def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(both: tuple[Running, str], wire: Any) -> None:
+    figures = both[0].get("/metrics").body.decode()
+    others = 'grpc_code="UNIMPLEMENTED",grpc_method="other",grpc_service="other",grpc_type="other"'
+    assert f"grpc_server_handled_total{{{others}}}" in figures
     assert "Nothing" not in figures
+
+
+def test_a_message_that_the_library_finds_too_large_is_counted_as_a_call_that_was_cancelled(tmp_path: Path) -> None:
+    """It tells nobody why."""
+    with speaking_both_ways(tmp_path, 1, "--body-limit-bytes", "4000000") as (server, address):
+        assert found(ASKING, "large", address).startswith("RESOURCE_EXHAUSTED: ")
+        server.wait_for(lambda: server.metric("grpc_server_handled_total") == 1)
+        assert 'grpc_server_handled_total{grpc_code="CANCELLED",' in server.get("/metrics").body.decode()
 
 
 TOKEN = "a-token-of-some-length"  # noqa: S105 - opens nothing
@@ -126,7 +141,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a server without a model, and with a token, says."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "token").write_text(f"{TOKEN}\n")
-    with speaking_of_nothing(folder, "--token-file", str(folder / "token")) as address:
+    with speaking_of_nothing(folder, "--token-file", str(folder / "token")) as (_, address):
         return found(ASKING, "health", address, given=TOKEN)
 
 
@@ -151,7 +166,7 @@ def test_without_a_model_the_server_is_unavailable(guarded: Any) -> None:
 
 
 def test_a_message_that_does_not_come_is_not_waited_for_forever(tmp_path: Path) -> None:
-    with speaking_of_nothing(tmp_path, "--body-deadline-s", "0.2") as address:
+    with speaking_of_nothing(tmp_path, "--body-deadline-s", "0.2") as (_, address):
         answer = found(ASKING, "silent", address)
     assert answer == "DEADLINE_EXCEEDED: The message of the call has to arrive in 0.2 s, and didn't."
 
@@ -160,7 +175,7 @@ def test_many_messages_that_do_not_come_are_waited_for_shortly(tmp_path: Path) -
     """So that they don't fill the memory together; one that comes at once is answered all the same."""
     with speaking_both_ways(tmp_path, 1, "--body-deadline-s", "600") as (server, address):
         with started(ASKING, "slow", address) as client:
-            _tell(client, {"row": rows()[0].tolist(), "calls": PATIENCE})
+            tell(client, {"row": rows()[0].tolist(), "calls": PATIENCE})
             server.wait_for(lambda: _begun(server) >= PATIENCE)
             out, errors = client.communicate("\n", timeout=ASK_S)
         assert client.returncode == 0, errors
@@ -175,11 +190,10 @@ def test_calls_that_have_begun_when_the_server_is_told_to_stop_are_answered(tmp_
     """And health says that it isn't serving, while it still answers, and the port is closed to others after that."""
     with speaking_both_ways(tmp_path, 1, "--drain-s", "60", "--finish-s", "30") as (server, address):
         with started(ASKING, "waiting", address) as client:
-            assert client.stdout is not None
-            _tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
+            tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
             server.wait_for(lambda: _begun(server) >= CALLS)
             server.process.send_signal(signal.SIGTERM)
-            assert json.loads(client.stdout.readline()) == "draining"
+            assert said(client) == "draining"
             server.process.send_signal(signal.SIGTERM)  # don't drain any longer
             server.wait_for(lambda: not _listens(address))
             out, errors = client.communicate("\n", timeout=ASK_S)
@@ -191,7 +205,7 @@ def test_calls_that_have_begun_when_the_server_is_told_to_stop_are_answered(tmp_
 def test_a_call_whose_message_never_comes_does_not_keep_a_server(tmp_path: Path) -> None:
     with speaking_both_ways(tmp_path, 1, "--finish-s", "0.2") as (server, address):
         with started(ASKING, "silent", address) as client:
-            _tell(client, None)
+            tell(client, None)
             server.wait_for(lambda: _begun(server) >= 1)
             assert server.stop() == 0
             out, errors = client.communicate(timeout=ASK_S)
@@ -202,12 +216,13 @@ def test_a_call_whose_message_never_comes_does_not_keep_a_server(tmp_path: Path)
 def test_more_calls_than_may_be_at_one_time_are_refused(tmp_path: Path) -> None:
     with speaking_both_ways(tmp_path, 1, "--connections", str(CALLS)) as (server, address):
         with started(ASKING, "crowded", address) as client:
-            _tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
+            tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
             server.wait_for(lambda: _begun(server) >= CALLS)
             out, errors = client.communicate("\n", timeout=ASK_S)
         assert client.returncode == 0, errors
+        assert 'grpc_server_handled_total{grpc_code="RESOURCE_EXHAUSTED",' in server.get("/metrics").body.decode()
     answers = json.loads(out)
-    assert answers["one more"].startswith("RESOURCE_EXHAUSTED: ")
+    assert answers["one more"] == f"RESOURCE_EXHAUSTED: {CALLS} such calls run already. Try again when some have ended."
     assert (answers["those that began"], answers["afterwards"]) == ("OK", "OK")
 
 
@@ -216,12 +231,6 @@ def _begun(server: Running) -> float:
     figures = server.get("/metrics").body.decode().splitlines()
     started_ones = [line for line in figures if line.startswith("grpc_server_started_total") and "ModelInfer" in line]
     return sum(float(line.split()[-1]) for line in started_ones)
-
-
-def _tell(client: "subprocess.Popen[str]", given: Any) -> None:
-    assert client.stdin is not None
-    client.stdin.write(json.dumps(given) + "\n")
-    client.stdin.flush()
 
 
 def _listens(address: str) -> bool:

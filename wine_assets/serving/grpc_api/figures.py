@@ -4,12 +4,23 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from wine_assets.serving.metrics import OTHER
+
+Labels = tuple[str, str, str]
+"""The type, service and method of a call."""
+UNARY, STREAM = "UNARY", "SERVER_STREAMING"
+OTHERS: Labels = (OTHER, OTHER, OTHER)
+"""Those of a method that there is not."""
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_UNARY = "UNARY"
 
 
 class Figures:
-    """How calls ended; no label comes from a client."""
+    """How calls ended; no label comes from a client.
+
+    What the library refuses by itself is counted as CANCELLED, like a call whose client went away, because it says the
+    same of both: a message larger than `--body-limit-bytes`, and metadata that are too large. Connections beyond those
+    that there may be are counted nowhere.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ["grpc_type", "grpc_service", "grpc_method"]
@@ -20,23 +31,17 @@ class Figures:
         self._durations = Histogram(
             "grpc_server_handling_seconds", "Time to answer.", labels, buckets=_BUCKETS, registry=registry
         )
-        self._known: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._known: dict[tuple[Labels, str], tuple[Any, Any]] = {}
 
-    def began(self, path: str) -> None:
-        """Count a call that begins; `path` is that of a method that there is."""
-        self._started.labels(*_names(path)).inc()
+    def began(self, labels: Labels) -> None:
+        """Count a call that begins."""
+        self._started.labels(*labels).inc()
 
-    def ended(self, path: str, code: str, seconds: float) -> None:
+    def ended(self, labels: Labels, code: str, seconds: float) -> None:
         """Count a call that was answered, or wasn't."""
-        children = self._known.get((path, code))
+        children = self._known.get((labels, code))
         if children is None:
-            names = _names(path)
-            children = (self._handled.labels(*names, code), self._durations.labels(*names))
-            self._known[path, code] = children
+            children = (self._handled.labels(*labels, code), self._durations.labels(*labels))
+            self._known[labels, code] = children
         children[0].inc()
         children[1].observe(seconds)
-
-
-def _names(path: str) -> tuple[str, str, str]:
-    _, service, method = path.split("/")
-    return _UNARY, service, method

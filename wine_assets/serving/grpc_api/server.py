@@ -11,33 +11,46 @@ from wine_assets.errors import SettingsError
 from wine_assets.serving.bearer import Bearer
 from wine_assets.serving.grpc_api import health
 from wine_assets.serving.grpc_api import open_inference_pb2 as pb2
-from wine_assets.serving.grpc_api.calls import Calls
+from wine_assets.serving.grpc_api.calls import Calls, Options
 from wine_assets.serving.grpc_api.figures import Figures
 from wine_assets.serving.grpc_api.health import Health
 from wine_assets.serving.grpc_api.service import InferenceService
 from wine_assets.serving.logs import log
 from wine_assets.serving.plane import SERVER_NAME, DataPlane
 from wine_assets.serving.settings import ServeSettings
+from wine_assets.serving.telemetry import Tracing
 
 _METADATA_BYTES = 16 << 10
 
 
-async def start(plane: DataPlane, settings: ServeSettings, registry: CollectorRegistry) -> Any:
-    """Start to listen and return the server, whose `stop(seconds)` lets calls that have begun end.
+class GrpcServer:
+    """The server while it listens."""
+
+    def __init__(self, server: Any, watched: Health) -> None:
+        self._server, self._watched = server, watched
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more calls, send those away who watch, and give the others that have begun some seconds to end."""
+        self._watched.stop()
+        await self._server.stop(seconds)
+
+
+async def start(
+    plane: DataPlane, settings: ServeSettings, registry: CollectorRegistry, tracing: Tracing | None
+) -> GrpcServer:
+    """Start to listen and return the server.
 
     Raise SettingsError when the port can't be listened on. Workers share it.
     """
     logging.getLogger("grpc").setLevel(logging.CRITICAL)  # clients that go away could fill a disk with its errors
-    server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.connections)
-    calls = Calls(
-        Figures(registry),
-        bearer=Bearer.of(settings.token_file),
-        deadline_s=settings.body_deadline_s,
-        access_log=settings.access_log,
-    )
+    server = grpc.aio.server(options=_options(settings))
+    bearer = Bearer.of(settings.token_file)
+    options = Options(settings.connections, settings.body_deadline_s, bearer, tracing, settings.access_log)
+    calls, watched = Calls(Figures(registry), options), Health(plane)
     inference = InferenceService(plane, version=importlib.metadata.version(SERVER_NAME))
     calls.add(pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"], inference, server)
-    calls.add(health.DESCRIPTOR, Health(plane), server)
+    calls.add(health.DESCRIPTOR, watched, server)
+    calls.refuse_others(server)
     address = _address(settings.host, settings.grpc_port)
     try:
         server.add_insecure_port(address)
@@ -48,7 +61,7 @@ async def start(plane: DataPlane, settings: ServeSettings, registry: CollectorRe
         ) from error
     await server.start()
     log(logging.INFO, "Listening for gRPC.", address=address)
-    return server
+    return GrpcServer(server, watched)
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
@@ -58,6 +71,9 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.max_allowed_incoming_connections", settings.connections),
         ("grpc.max_connection_idle_ms", round(settings.idle_s * 1000)),
+        ("grpc.keepalive_time_ms", round(settings.idle_s * 1000)),  # or who watches and is gone would never be missed
+        ("grpc.http2.ping_timeout_ms", round(settings.header_deadline_s * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),  # for any number of them
         ("grpc.server_handshake_timeout_ms", round(settings.header_deadline_s * 1000)),
         ("grpc.so_reuseport", int(settings.workers > 1)),
     ]

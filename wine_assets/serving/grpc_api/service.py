@@ -10,6 +10,7 @@ class InferenceService:
     """Says what REST says, in messages, and refuses what it refuses."""
 
     open = frozenset({"ServerLive", "ServerReady"})
+    traced = frozenset({"ModelInfer"})
 
     def __init__(self, plane: DataPlane, *, version: str) -> None:
         self._plane, self._version = plane, version
