@@ -17,11 +17,11 @@ ASK_S = 120
 
 
 @contextlib.contextmanager
-def speaking_both_ways(folder: Path, version: int, *flags: str) -> Iterator[tuple[Running, str]]:
+def speaking_both_ways(folder: Path, version: int, *flags: str, **environment: str) -> Iterator[tuple[Running, str]]:
     """Yield a server of a version, and the address of its gRPC side."""
     port = _free_port()
     promote(published(folder / "wine"), version)
-    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags) as server:
+    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags, **environment) as server:
         server.wait_for_version(version)
         yield server, f"127.0.0.1:{port}"
 

@@ -162,6 +162,23 @@ def large(address: str, _: Any) -> str:
     return Asking(address).sent(b"\0" * 5_000_000)
 
 
+def traced(address: str, given: Any) -> list[str]:
+    """Ask for one row as a part of a trace, for a model that there is not, and without values; and whether it's ready.
+
+    Then cancel a call.
+    """
+    asking, good = Asking(address), request(given["row"])
+    asking.stub.ServerReady(pb2.ServerReadyRequest(), timeout=CALL_S)
+    left = asking.streamed.future(_never(), timeout=CALL_S)
+    answers = [
+        refusal(lambda: asking.stub.ModelInfer(good, timeout=CALL_S, metadata=[("traceparent", given["traceparent"])])),
+        asking.infer(given["row"], model_name="secret"),
+        asking.infer(given["row"], contents={}),
+    ]
+    left.cancel()
+    return answers
+
+
 def silent(address: str, _: Any) -> str:
     """Make a call whose message never comes."""
     return refusal(lambda: Asking(address).streamed(_never(), timeout=CALL_S))

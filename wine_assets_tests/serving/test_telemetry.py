@@ -11,10 +11,13 @@ import pytest
 from wine_assets.errors import MissingExtraError
 from wine_assets.inference import ModelRepository
 from wine_assets.serving import telemetry
+from wine_assets_tests.serving.clients import found, speaking_both_ways
 from wine_assets_tests.serving.models import promote, request, rows
 from wine_assets_tests.serving.running import running
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CALLS = 5
+"""Those of `grpc_asking.traced`."""
 
 
 class Collector(http.server.ThreadingHTTPServer):
@@ -80,6 +83,30 @@ def test_requests_become_spans_of_the_trace_that_they_belong_to(
     assert (good.trace_id.hex(), good.parent_span_id.hex()) == (TRACE, PARENT)
     assert good.end_time_unix_nano > good.start_time_unix_nano
     assert by_status[404].trace_id.hex() != TRACE
+    assert not any(b"secret" in body for body in collector.received)
+
+
+def test_calls_over_grpc_become_spans_as_requests_do(tmp_path: Path, collector: Collector) -> None:
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    with speaking_both_ways(tmp_path, 1, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (server, address):
+        given = {"row": rows()[0].tolist(), "traceparent": f"00-{TRACE}-{PARENT}-01"}
+        answers = found("grpc_asking", "traced", address, given=given)
+        assert [answer.partition(":")[0] for answer in answers] == ["OK", "NOT_FOUND", "INVALID_ARGUMENT"]
+        server.wait_for(lambda: server.metric("grpc_server_handled_total") == CALLS)
+        assert server.stop() == 0
+    by_code = {_attributes(span)["rpc.grpc.status_code"].int_value: span for span in spans(collector)}
+    cancelled, invalid, not_found = 1, 3, 5
+    assert by_code.keys() == {0, cancelled, invalid, not_found}
+    for span in by_code.values():
+        assert span.name == "inference.GRPCInferenceService/ModelInfer"
+        said = {key: value.string_value for key, value in _attributes(span).items() if key != "rpc.grpc.status_code"}
+        assert said == {
+            "rpc.system": "grpc",
+            "rpc.service": "inference.GRPCInferenceService",
+            "rpc.method": "ModelInfer",
+        }
+    assert (by_code[0].trace_id.hex(), by_code[0].parent_span_id.hex()) == (TRACE, PARENT)
+    assert by_code[not_found].trace_id.hex() != TRACE
     assert not any(b"secret" in body for body in collector.received)
 
 
