@@ -119,7 +119,7 @@ def binary_request(rows: int) -> tuple[bytes, dict[str, str]]:
 
 
 def _figures(measured: Mapping[str, Sequence[Served]], note: str) -> list[Figure]:
-    figure = partial(_throughput, measured)
+    figure = partial(throughput, measured)
     p99 = [served.p99_ms for served in measured["ours"]]
     p50 = [served.p50_ms for served in measured["mlserver"]]
     return [
@@ -132,7 +132,7 @@ def _figures(measured: Mapping[str, Sequence[Served]], note: str) -> list[Figure
     ]
 
 
-def _throughput(  # noqa: PLR0913  what a figure has
+def throughput(  # noqa: PLR0913  what a figure has
     measured: Mapping[str, Sequence[Served]],
     name: str,
     ours: str,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import measure
@@ -28,4 +29,4 @@ def serve(folder: Path) -> Iterator[ServerProcess]:
     (folder / "model-settings.json").write_text(json.dumps(model))
     (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0, "debug": False}))
     with serving([PEER.command("mlserver"), "start", folder], http, folder, f"/v2/models/{NAME}/ready") as server:
-        yield server
+        yield replace(server, grpc_port=grpc)

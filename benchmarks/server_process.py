@@ -25,6 +25,7 @@ class ServerProcess:
 
     pid: int
     port: int
+    grpc_port: int = 0
 
     def url(self, path: str) -> str:
         """Return the address of a path."""
