@@ -18,8 +18,8 @@ class Figures:
     """How calls ended; no label comes from a client.
 
     What the library refuses by itself is counted as CANCELLED, like a call whose client went away, because it says the
-    same of both: a message larger than `--body-limit-bytes`, and metadata that are too large. Connections beyond those
-    that there may be are counted nowhere.
+    same of both: a message larger than `--body-limit-bytes`, and metadata that are too large. Nothing is known here of
+    connections beyond those that there may be, nor of calls that it cancels when a thousand wait to be taken.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
