@@ -45,12 +45,12 @@ def render(
     return _PAGE.substitute(
         summary=html.escape(summary),
         picture=data_uri(picture),
-        metrics=_table(METRICS_HEADER, metric_rows(evaluation, reference)),
-        importances=_table(
+        metrics=table(METRICS_HEADER, metric_rows(evaluation, reference)),
+        importances=table(
             ("feature", "growth of log-loss", "±"),
             ((i.feature, f"{i.mean:.4f}", f"{i.deviation:.4f}") for i in evaluation.importances),
         ),
-        hyperparameters=_table(("name", "value"), ((name, str(value)) for name, value in hyperparameters.items())),
+        hyperparameters=table(("name", "value"), ((name, str(value)) for name, value in hyperparameters.items())),
     )
 
 
@@ -72,7 +72,8 @@ def data_uri(picture: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of HTML; all but the first column is aligned as numbers are."""
     head, *body = ([*row] for row in (header, *rows))
     lines = [_row("th", head), *(_row("td", cells) for cells in body)]
     return "<table>\n" + "\n".join(lines) + "\n</table>"

@@ -8,8 +8,9 @@ import dagster as dg
 from wine_assets.errors import SearchError, WineAssetsError
 from wine_assets.execution.trials.backends import StepsBackend, run_trials
 from wine_assets.execution.trials.session import Session
-from wine_assets.ml.search import objective
+from wine_assets.ml.search import objective, picture, report
 from wine_assets.ml.search.params import SearchParams
+from wine_assets.ml.search.space import Space
 from wine_assets.orchestration import described, io, searches, versions
 from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.orchestration.steps import OWNERS, output
@@ -115,10 +116,14 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Store
     session = searches.session(SearchParams.model_validate(chunks[0]["params"]), stored)
     result = session.result(session.conductor(lambda *_: None))
     summary, table = result.summary(), result.table()
+    drawn = picture.picture(result, dict(Space.checked(session.params.space).families))
+    page = io.write_report(report.render(result, drawn, session.sentence(result)))
     consumed = versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
     version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
     path = io.artifact_path(NAME, version, FORMAT)
     metadata = {
+        "picture": described.picture(drawn, "The search"),
+        "report": dg.MetadataValue.path(str(page)),
         **described.frame(table),
         **{name: summary[name] for name in ("trials", "finished", "pruned", "failed", "seconds_of_trials")},
         "best": summary["best"],

@@ -76,3 +76,14 @@ class Session:
         result = SearchResult(conductor.counted(), self.params.objective)
         result.require(self.params.failures.min_success_ratio)
         return result
+
+    def sentence(self, result: SearchResult) -> str:
+        """Say what was searched, in a sentence."""
+        asked, scored = self.params, self.params.objective
+        times = "once" if scored.repeats == 1 else f"{scored.repeats} times"
+        return (
+            f"{len(result.outcomes):,} trials of {', '.join(self.workload.families)} by the strategy "
+            f"{asked.strategy.kind}: {len(result.finished):,} finished, {len(result.failed):,} failed. "
+            f"{len(self.workload.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
+            f"(seed {scored.seed})."
+        )
