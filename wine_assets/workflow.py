@@ -1,10 +1,17 @@
-"""The reference workflow as one plain call, without Dagster."""
+"""The reference workflow, and a search, as one plain call each, without Dagster."""
 
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import HyperparameterError
 from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+
+if TYPE_CHECKING:
+    from wine_assets.ml.search.params import SearchParams
+    from wine_assets.ml.search.result import SearchResult
 
 
 def training_workflow(hyperparameters: Mapping[str, Any] | LogisticRegressionHyperparameters | None = None) -> Any:
@@ -32,3 +39,31 @@ def _given(hyperparameters: Mapping[str, Any] | LogisticRegressionHyperparameter
         f"hyperparameters must be a mapping or LogisticRegressionHyperparameters, got {hyperparameters!r}. "
         'Write, for example, training_workflow({"C": 0.01}).'
     )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search came to, and the estimator with the best hyperparameters, fitted on all rows."""
+
+    result: "SearchResult"
+    estimator: Any
+
+
+def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, journal: Path | None = None) -> Tuned:
+    """Get the bundled wine data, binarize it, search hyperparameters on every core and fit the best on all rows.
+
+    With a folder for its journal, the same search goes on where it was stopped. Raise SearchError for what can't be
+    searched, and FailedSearchError when too few trials came to a score.
+    """
+    from wine_assets.execution.trials.backends import PoolBackend
+    from wine_assets.execution.trials.session import Session
+    from wine_assets.ml import dataset, sources, training
+    from wine_assets.ml.search.params import SearchParams
+
+    params = search if isinstance(search, SearchParams) else SearchParams.model_validate(search or {})
+    frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
+    with tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
+        session = Session.of(params, frame, journal or Path(folder))
+        result = session.run(PoolBackend(), lambda *_: None)
+    best = result.best.candidate.hyperparameters()
+    return Tuned(result, training.train(frame, best).estimator)

@@ -1,0 +1,142 @@
+"""A search for C from a cold process to the refitted estimator, over the same one written for Flyte and scikit-learn.
+
+20 values of C from 1e-4 to 1e2, unscaled, five folds each, and a fit on all rows with the best. Wall seconds of the
+whole process, with equal scores:
+
+- ours over a Flyte `map_task` of the same trials: at most 0.7;
+- ours over the faster of GridSearchCV with n_jobs=1 and n_jobs=-1: at most 0.75.
+
+Published beside them, with a bound of 3 ms: what a trial in a worker process costs beyond its own seconds.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flyte_peer
+import measure
+from measure import Figure
+from peer_environment import HERE
+
+VALUES = [10 ** (-4 + 6 * step / 19) for step in range(20)]
+FOLDS = 5
+CLOSE = 1e-9
+OVERHEAD_TRIALS, OVERHEAD_BOUND_S = 400, 0.003
+
+
+def figures(runs: int) -> list[Figure]:
+    """Search in turns by all four, after one unmeasured run of each that is checked to come to the same scores."""
+    note = flyte_peer.prepare()
+    here = [sys.executable, __file__, "--child"]
+    with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
+        theirs = flyte_peer.isolated(Path(folder))
+        commands: dict[str, tuple[list[str | Path], dict[str, str]]] = {
+            "ours": ([*here, "ours"], measure.environment(PYTHONPATH=str(measure.ROOT))),
+            "flyte": ([flyte_peer.PEER.command("pyflyte"), *_flyte_arguments()], theirs),
+            "one job": ([*here, "scikit_learn", "1"], measure.environment()),
+            "all jobs": ([*here, "scikit_learn", "-1"], measure.environment()),
+        }
+        _refuse_unless_equal(commands)
+        calls = [partial(_wall, *command) for command in commands.values()]
+        measured = dict(zip(commands, measure.interleaved(runs, *calls), strict=True))
+    peer = min(("one job", "all jobs"), key=lambda name: statistics.median(measured[name]))
+    name = f"search of {len(VALUES)} values, cold"
+    overhead = [measure.ask_child(__file__, "overhead") for _ in range(runs)]
+    bound = [OVERHEAD_BOUND_S] * runs
+    return [
+        Figure(name, "s", measured["ours"], measured["flyte"], "pyflyte, map_task", 0.7, note=note),
+        Figure(name, "s", measured["ours"], measured[peer], f"GridSearchCV, {peer}", 0.75),
+        Figure("a trial in a worker, beyond its own seconds", "s", overhead, bound, "the bound, 3 ms", 1.0),
+    ]
+
+
+def _flyte_arguments() -> list[str | Path]:
+    return ["run", HERE / "flyte_search.py", "search_workflow", "--values", json.dumps(VALUES)]
+
+
+def _wall(argv: list[str | Path], env: dict[str, str]) -> float:
+    return measure.run_child(argv, env).wall
+
+
+def _refuse_unless_equal(commands: dict[str, tuple[list[str | Path], dict[str, str]]]) -> None:
+    scores = {name: _scores(*commands[name]) for name in ("ours", "flyte", "one job", "all jobs")}
+    for name, found in scores.items():
+        if max(abs(a - b) for a, b in zip(found, scores["one job"], strict=True)) > CLOSE:
+            raise SystemExit(f"{name} comes to other scores: there is nothing to compare")
+
+
+def _scores(argv: list[str | Path], env: dict[str, str]) -> list[float]:
+    ended = subprocess.run(argv, env=env, cwd=measure.ROOT, check=True, capture_output=True, text=True)
+    lines = [line for line in ended.stdout.splitlines() if "SCORES" in line]
+    found: list[float] = json.loads(lines[-1].partition("SCORES")[2].strip().strip("'\""))
+    return found
+
+
+def ours() -> Any:
+    """Search with the pool and fit the best, then tell the scores."""
+    from wine_assets.workflow import search_workflow
+
+    over = {"C": {"kind": "choice", "values": VALUES}, "scaler": {"kind": "choice", "values": ["none"]}}
+    tuned = search_workflow(
+        {
+            "strategy": {"kind": "grid"},
+            "space": {"logistic_regression": {"over": over}},
+            "objective": {"folds": FOLDS},
+            "budget": {},
+        }
+    )
+    _tell([outcome.mean for outcome in tuned.result.outcomes])
+
+
+def scikit_learn(jobs: str) -> Any:
+    """Search with GridSearchCV, then tell the scores."""
+    from sklearn.datasets import load_wine
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    search = GridSearchCV(
+        LogisticRegression(max_iter=5000),
+        {"C": VALUES},
+        scoring="neg_log_loss",
+        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=0),
+        n_jobs=int(jobs),
+    ).fit(X, (y != 0).astype(int))
+    _tell([-score for score in search.cv_results_["mean_test_score"].tolist()])
+
+
+def _tell(scores: list[float]) -> None:
+    print("SCORES", json.dumps(scores), flush=True)
+    sys.exit(0)
+
+
+def overhead() -> float:
+    """Return the wall seconds of a worker that a short trial takes beyond those of the trial itself."""
+    from wine_assets.execution.trials.pool import run_in_workers
+    from wine_assets.execution.trials.workers import Workers
+    from wine_assets.execution.trials.workload import Workload
+    from wine_assets.ml import dataset, sources
+    from wine_assets.ml.search.conductor import Budget, Conductor
+    from wine_assets.ml.search.objective import ObjectiveParams
+    from wine_assets.ml.search.space import Space
+    from wine_assets.ml.search.strategies import Random
+
+    frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
+    X, y = dataset.features_and_target(frame)
+    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1)
+    with Workers(Workload(X, y, ObjectiveParams(folds=2), ("logistic_regression",)), 1) as workers:
+        workers.ready(None)
+        began = time.perf_counter()
+        run_in_workers(conductor, workers)
+        wall = time.perf_counter() - began
+    return (wall - sum(outcome.seconds for outcome in conductor.counted())) / OVERHEAD_TRIALS
+
+
+if __name__ == "__main__":
+    measure.script(figures, runs=3, children={"ours": ours, "scikit_learn": scikit_learn, "overhead": overhead})
