@@ -100,11 +100,7 @@ class ModelRepository:
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, ascending."""
-        try:
-            names = self._store.names(VERSIONS)
-        except OSError as error:
-            raise self._unreadable(VERSIONS, error) from error
-        return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+        return sorted(int(name) for name in self._names(VERSIONS) if _NUMBER.fullmatch(name))
 
     def champion(self) -> Promotion | None:
         """Return what the pointer says, None when there is none; raise ArtifactError when it is damaged."""
@@ -234,7 +230,7 @@ class ModelRepository:
 
     def _read(self, version: int, vouched: str | None) -> StoredModel:
         folder = f"{VERSIONS}/{version}"
-        if not self._store.names(folder):
+        if not self._names(folder):
             listed = ", ".join(map(str, self.versions())) or "none"
             raise RepositoryError(f"{self.folder} has no version {version}. Its versions are: {listed}.")
         encoded, model = self._required(f"{folder}/{MANIFEST}"), self._required(f"{folder}/{MODEL}")
@@ -279,6 +275,12 @@ class ModelRepository:
             return None
         except OSError as error:
             raise self._unreadable(name, error) from error
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return self._store.names(folder)
+        except OSError as error:
+            raise self._unreadable(folder, error) from error
 
     def _required(self, name: str) -> bytes:
         content = self._optional(name)

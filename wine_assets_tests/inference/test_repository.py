@@ -261,3 +261,11 @@ def test_what_the_system_refuses_to_read_is_named(released: ModelRepository) -> 
     versions.write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"versions can't be read \(Not a directory\)\."):
         released.versions()
+
+
+def test_a_version_whose_folder_can_not_be_read_is_named(released: ModelRepository) -> None:
+    version = released.folder / "versions" / "1"
+    version.rename(released.folder / "elsewhere")
+    version.write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"versions/1 can't be read \(Not a directory\)\."):
+        released.read()
