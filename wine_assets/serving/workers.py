@@ -11,12 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from wine_assets.serving.logs import log
 from wine_assets.serving.settings import SHARED_FIGURES_VARIABLE, SOCKET_VARIABLE, ServeSettings
 
 _POLL_S = 0.1
 _GRACE_S = 2.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a random name and this user's alone is made in it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.1, 10.0, 30.0
 
 
@@ -25,7 +27,7 @@ class Workers:
 
     def __init__(self, settings: ServeSettings, arguments: Sequence[str], bound: socket.socket) -> None:
         self._settings, self._arguments, self._bound = settings, list(arguments), bound
-        self._folder = tempfile.mkdtemp(prefix="wine-serve-")
+        self._folder = _folder_for_figures()
         self._alive: dict[subprocess.Popen[bytes], float] = {}
         self._pause_s = _FIRST_PAUSE_S
         self._stopping = threading.Event()
@@ -80,3 +82,12 @@ class Workers:
                 worker.kill()
                 worker.wait()
         return 0 if all(worker.returncode == 0 for worker in self._alive) else 1
+
+
+def _folder_for_figures() -> str:
+    """Make a folder for the files that workers map, in memory where there is such a place.
+
+    A disk that is full kills those who write to a mapped file of it, and any disk may keep them waiting.
+    """
+    in_memory = os.access(_MEMORY, os.W_OK | os.X_OK)
+    return tempfile.mkdtemp(prefix="wine-serve-", dir=_MEMORY if in_memory else None)

@@ -11,6 +11,7 @@ import pytest
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.serving.models import promote, request, rows
 from wine_assets_tests.serving.running import Running, running, wait_until
+from wine_assets_tests.serving.small_disk import fill, small_disk
 
 INFER = "/v2/models/wine/infer"
 
@@ -55,6 +56,26 @@ def test_a_worker_that_dies_is_replaced(pair: Running) -> None:
     assert killed.pid not in [worker.pid for worker in _workers(pair)]
     for _ in range(20):
         assert pair.post(INFER, request(rows()[:1])).status == 200
+
+
+def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
+    repository: ModelRepository, log: Path, tmp_path: Path
+) -> None:
+    """Figures that workers share lie in memory: who writes to a mapped file on a full disk is killed."""
+    promote(repository, 1)
+    (tmp_path / "disk").mkdir()
+    with (
+        small_disk(tmp_path / "disk", "size=12m,nr_inodes=200") as disk,
+        running(repository.folder, log, "--workers", "2", TMPDIR=str(disk)) as server,
+    ):
+        server.wait_for(lambda: _served(server) >= 2)
+        fill(disk)
+        workers = {worker.pid for worker in _workers(server)}
+        for _ in range(40):
+            assert server.post(INFER, request(rows()[:1])).status == 200
+        assert server.metric("model_infer_request_success_total") == 40
+        assert {worker.pid for worker in _workers(server)} == workers
+        assert [line for line in server.log() if line["level"] == "error"] == []
 
 
 def test_the_end_of_a_server_is_the_end_of_its_workers(pair: Running) -> None:
