@@ -87,7 +87,8 @@ class Reloader:
 
     def _miss(self) -> None:
         if self._current is not None:
-            self._fail("pointer", WineAssetsError("The champion pointer is gone."))
+            where = self._repository.folder
+            self._fail("pointer", WineAssetsError(f"{where} has no champion any more. Restore it, or promote again."))
 
     def _is_due(self, what: object) -> bool:
         return what != self._failed or time.monotonic() >= self._not_before

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,9 +133,9 @@ def wait_until(condition: Callable[[], bool], explain: Callable[[], str] = str, 
 
 
 @contextlib.contextmanager
-def running(folder: Path, log: Path, *flags: str, **environment: str) -> Iterator[Running]:
-    """Start a server for a model folder on a free port; stop it after the block."""
-    command = [sys.executable, "-m", "wine_assets.serving", "--model", str(folder), "--port", "0"]
+def running(folder: Path, log: Path, *flags: str, within: Sequence[str] = (), **environment: str) -> Iterator[Running]:
+    """Start a server for a model folder on a free port, by a command that becomes it if need be; stop it afterwards."""
+    command = [*within, sys.executable, "-m", "wine_assets.serving", "--model", str(folder), "--port", "0"]
     given = ["--grpc-port", "0", "--drain-s", "0", "--poll-s", "0.02", *flags]
     with log.open("wb") as errors:
         process = subprocess.Popen([*command, *given], stderr=errors, env=os.environ | environment)

@@ -1,10 +1,10 @@
 """The champion changes while clients ask."""
 
+import math
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from wine_assets.inference import ModelRepository
+from wine_assets_tests.serving.load import Load
 from wine_assets_tests.serving.models import (
     content_of,
     expected,
@@ -24,57 +25,13 @@ from wine_assets_tests.serving.models import (
     request,
     rows,
 )
-from wine_assets_tests.serving.running import Running
+from wine_assets_tests.serving.running import Running, wait_until
 from wine_assets_tests.wines import DEFAULT, exported
 
 INFER = "/v2/models/wine/infer"
 PROMOTIONS, CLIENTS = 20, 4
 SOAK_PROMOTIONS, SOAK_CLIENTS = 500, 8
-
-
-class Load:
-    """Clients that ask without a pause, and check each answer against the version that it names."""
-
-    def __init__(self, server: Running, clients: int) -> None:
-        self._server, self._stop = server, threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
-        self.answers = 0
-        self.wrong: list[Any] = []
-        self.versions: set[str] = set()
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        count = 1 + number
-        body = msgspec.json.encode(request(rows()[:count]))
-        with self._server.client() as client:
-            while not self._stop.is_set():
-                try:
-                    reply = client.post(INFER, body)
-                    self._check(reply.status, reply.json, count)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it shouldn't be
-                    self.wrong.append(repr(error))
-                    return
-
-    def _check(self, status: int, answer: Any, count: int) -> None:
-        self.answers += 1
-        if status != 200:
-            self.wrong.append((status, answer))
-            return
-        version = answer["model_version"]
-        self.versions.add(version)
-        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
-        probabilities = np.reshape(outputs["probabilities"], (count, 2))
-        if not np.allclose(probabilities, expected(int(version))[1][:count], rtol=0, atol=1e-6):
-            self.wrong.append(answer)
+PAUSE_S, SAMPLES, ROUNDS, WAIT_S = 0.01, 5000, 3, 240
 
 
 def _promote_under_load(server: Running, repository: ModelRepository, promotions: int, clients: int) -> None:
@@ -102,6 +59,38 @@ def test_no_request_fails_or_is_answered_under_the_wrong_version_while_models_ch
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
 def test_five_hundred_promotions_under_eight_clients(own: Running, repository: ModelRepository) -> None:
     _promote_under_load(own, repository, SOAK_PROMOTIONS, SOAK_CLIENTS)
+
+
+def _p99(load: Load) -> float:
+    assert load.wrong == []
+    return float(np.quantile(load.seconds, 0.99))
+
+
+def _slowed(server: Running, repository: ModelRepository) -> float:
+    """Return by what factor promotions, one after another, raise the 99th percentile of what steady clients wait."""
+    with Load(server, SOAK_CLIENTS, pause_s=PAUSE_S) as quiet:
+        wait_until(lambda: len(quiet.seconds) >= SAMPLES or bool(quiet.wrong), seconds=WAIT_S)
+    swaps = server.metric("wine_model_reload_success_total")
+    with Load(server, SOAK_CLIENTS, pause_s=PAUSE_S) as busy:
+        while len(busy.seconds) < SAMPLES and not busy.wrong:
+            server.wait_for_version(promote(repository, 2 if server.version() == "1" else 1).version)
+    assert server.metric("wine_model_reload_success_total") >= swaps + PROMOTIONS
+    return _p99(busy) / _p99(quiet)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
+def test_promotions_at_most_double_what_the_slowest_hundredth_waits(
+    own: Running, repository: ModelRepository, record_property: Callable[[str, object], None]
+) -> None:
+    """In the best of three rounds, as others may use the machine too; the clients are steady, so that none is full."""
+    expected(1), expected(2)
+    factors = [math.inf]
+    while min(factors) > 2 and len(factors) <= ROUNDS:
+        factors.append(_slowed(own, repository))
+    record_property("p99_among_promotions_by_p99_without", factors[1:])
+    assert min(factors) <= 2, factors[1:]
 
 
 @pytest.mark.soak
@@ -238,34 +227,3 @@ def test_a_candidate_that_was_broken_is_tried_again(own: Running, repository: Mo
     own.wait_for(lambda: own.metric("wine_model_reload_failure_total") >= 2)
     (folder / "model.onnx").write_bytes(model)
     own.wait_for_version(3)
-
-
-# --- a store that goes away --------------------------------------------------
-
-
-def test_the_model_is_served_on_when_its_store_is_gone(own: Running, repository: ModelRepository) -> None:
-    with Load(own, 2) as load:
-        aside = repository.folder.with_name("aside")
-        repository.folder.rename(aside)
-        own.wait_for(lambda: own.metric("wine_model_reload_failure_total") > 0)
-        assert own.get("/v2/health/ready").status == 200
-        aside.rename(repository.folder)
-        promote(repository, 2)
-        own.wait_for_version(2)
-    assert load.wrong == []
-
-
-def test_the_model_is_served_on_when_its_store_can_not_be_read(own: Running, repository: ModelRepository) -> None:
-    """The pointer is a folder: nobody can read that as a file, not even root."""
-    pointer = repository.folder / "champion"
-    with Load(own, 2) as load:
-        content = pointer.read_bytes()
-        pointer.unlink()
-        pointer.mkdir()
-        own.wait_for(lambda: own.metric("wine_model_reload_failure_total") > 0)
-        assert own.get("/v2/health/ready").status == 200
-        pointer.rmdir()
-        pointer.write_bytes(content)
-        promote(repository, 2)
-        own.wait_for_version(2)
-    assert load.wrong == []
