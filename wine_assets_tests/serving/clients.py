@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ ASK_S = 120
 
 
 @contextlib.contextmanager
-def speaking_both_ways(folder: Path, version: int, *flags: str, **environment: str) -> Iterator[tuple[Running, str]]:
+def speaking_both_ways(
+    folder: Path, version: int, *flags: str, within: Sequence[str] = (), **environment: str
+) -> Iterator[tuple[Running, str]]:
     """Yield a server of a version, and the address of its gRPC side."""
     port = _free_port()
     promote(published(folder / "wine"), version)
-    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags, **environment) as server:
+    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags, within=within, **environment) as server:
         server.wait_for_version(version)
         yield server, f"127.0.0.1:{port}"
 
