@@ -23,7 +23,9 @@ def speaking_both_ways(
     """Yield a server of a version, and the address of its gRPC side."""
     port = _free_port()
     promote(published(folder / "wine"), version)
-    with running(folder / "wine", folder / "log", "--grpc-port", str(port), *flags, within=within, **environment) as server:
+    with running(
+        folder / "wine", folder / "log", "--grpc-port", str(port), *flags, within=within, **environment
+    ) as server:
         server.wait_for_version(version)
         yield server, f"127.0.0.1:{port}"
 
