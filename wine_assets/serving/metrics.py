@@ -1,7 +1,5 @@
 """What Prometheus reads: counters under MLServer's names, and the model, its reloads and the drift of its inputs."""
 
-from typing import Any
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -10,13 +8,13 @@ from wine_assets.inference.features import Rows
 from wine_assets.serving.drift_watch import DriftWatch
 from wine_assets.serving.plane import Served
 from wine_assets.serving.settings import shares_figures
+from wine_assets.serving.tallies import BUCKETS, Tally
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 APP = "wine-assets"
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST"})
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -36,7 +34,7 @@ class Metrics:
         )
         self._requests = Counter("rest_server_requests", "HTTP requests.", labels, registry=registry)
         self._durations = Histogram(
-            "rest_server_requests_duration_seconds", "Time to answer.", labels, buckets=_BUCKETS, registry=registry
+            "rest_server_requests_duration_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=registry
         )
         self._in_progress = Gauge(
             "rest_server_requests_in_progress",
@@ -46,9 +44,10 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._of_the_model()
-        self._succeeded: dict[Served, Any] = {}
-        self._finished: dict[tuple[str, str, int], tuple[Any, Any]] = {}
-        self._running = {method: self._in_progress.labels(method, APP) for method in (*METHODS, OTHER)}
+        self._answered_by: Served | None = None
+        self._answers = 0
+        self._finished: dict[tuple[str, str, int], Tally] = {}
+        self._running = dict.fromkeys((*METHODS, OTHER), 0)
 
     def _of_the_model(self) -> None:
         registry = self.registry
@@ -77,11 +76,10 @@ class Metrics:
 
     def answered(self, served: Served, rows: Rows) -> None:
         """Count a request that the model answered, and remember its rows."""
-        counter = self._succeeded.get(served)
-        if counter is None:
-            self._succeeded = {served: self._success.labels(served.name, served.version)}
-            counter = self._succeeded[served]
-        counter.inc()
+        if served is not self._answered_by:
+            self._publish_answers()
+            self._answered_by = served
+        self._answers += 1
         self._drift.add(served, rows)
 
     def failed(self, served: Served | None) -> None:
@@ -91,21 +89,20 @@ class Metrics:
 
     def began(self, method: str) -> None:
         """Count a request that runs."""
-        self._running.get(method, self._running[OTHER]).inc()
+        self._running[method if method in METHODS else OTHER] += 1
 
     def ended(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a request that was answered; `path` is the route's, never the client's."""
-        self._running.get(method, self._running[OTHER]).dec()
-        key = (method, path, status)
-        children = self._finished.get(key)
-        if children is None:
-            children = self._children(method, path, status)
-        children[0].inc()
-        children[1].observe(seconds)
+        method = method if method in METHODS else OTHER
+        self._running[method] -= 1
+        tally = self._finished.get((method, path, status))
+        if tally is None:
+            tally = self._finished[method, path, status] = self._tally(method, path, status)
+        tally.add(seconds)
 
     def refused(self, status: int) -> None:
         """Count a request that was refused before it reached a route."""
-        self._children(OTHER, OTHER, status)[0].inc()
+        self._requests.labels(OTHER, OTHER, str(status), APP).inc()
 
     def loaded(self, served: Served, at: float) -> None:
         """Count a model that was loaded and is served from now on."""
@@ -127,21 +124,31 @@ class Metrics:
         for feature, psi in self._drift.update().items():
             self._psi.labels(feature).set(psi)
 
+    def publish(self) -> None:
+        """Add what was counted to what Prometheus reads; called in the loop's thread, now and then."""
+        self._publish_answers()
+        for method, number in self._running.items():
+            self._in_progress.labels(method, APP).set(number)
+        for tally in self._finished.values():
+            tally.publish()
+
     def exposed(self) -> bytes:
-        """Return all figures as Prometheus reads them."""
+        """Return all figures as Prometheus reads them; those of other workers are up to 0.1 s old."""
+        self.publish()
         registry = self.registry
         if self._shared:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
-    def _children(self, method: str, path: str, status: int) -> tuple[Any, Any]:
-        known = method if method in METHODS else OTHER
-        labels = (known, path, str(status), APP)
-        children = (self._requests.labels(*labels), self._durations.labels(*labels))
-        if known == method:
-            self._finished[method, path, status] = children
-        return children
+    def _publish_answers(self) -> None:
+        if self._answered_by is not None and self._answers:
+            self._success.labels(self._answered_by.name, self._answered_by.version).inc(self._answers)
+            self._answers = 0
+
+    def _tally(self, method: str, path: str, status: int) -> Tally:
+        labels = (method, path, str(status), APP)
+        return Tally(self._requests.labels(*labels), self._durations.labels(*labels))
 
     def _forget(self, gauge: Gauge, labels: tuple[str, ...]) -> None:
         if self._shared:

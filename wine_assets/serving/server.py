@@ -35,9 +35,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Server(uvicorn.Server):
     """uvicorn's server, which says that it isn't ready before it stops, and keeps connections to their deadlines."""
 
-    def __init__(self, config: uvicorn.Config, plane: DataPlane, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, plane: DataPlane, metrics: Metrics, drain_s: float) -> None:
         super().__init__(config)
-        self._plane, self._drain_s = plane, drain_s
+        self._plane, self._metrics, self._drain_s = plane, metrics, drain_s
         self._parent = os.getppid()
         self._is_a_worker = inherited_socket() is not None
         self.beside: Callable[[], Awaitable[None]] | None = None
@@ -66,7 +66,8 @@ class Server(uvicorn.Server):
         await asyncio.gather(super().shutdown(sockets), *others)
 
     async def on_tick(self, counter: int) -> bool:
-        """Refuse what hasn't come in time; ten times a second."""
+        """Refuse what hasn't come in time, and tell what was counted; ten times a second."""
+        self._metrics.publish()
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             if isinstance(connection, LimitedConnection) and connection.deadline < now:
@@ -97,7 +98,7 @@ async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
     tracing = telemetry.tracing()
     options = Options(settings.body_limit_bytes, Bearer.of(settings.token_file), tracing, settings.access_log)
     app = App(plane, metrics, options)
-    server = Server(_config(settings, app, metrics), plane, settings.drain_s)
+    server = Server(_config(settings, app, metrics), plane, metrics, settings.drain_s)
     reloader = _reloader(settings, plane, metrics)
     reloader.start()
     grpc = await _start_grpc(settings, plane, metrics, tracing)
@@ -109,6 +110,7 @@ async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
         await server.serve(sockets=[bound])
     finally:
         reloader.stop()
+        metrics.publish()
         if grpc is not None:
             await grpc.stop(settings.finish_s)
         if tracing is not None:

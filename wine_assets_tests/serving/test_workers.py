@@ -38,7 +38,7 @@ def test_workers_answer_and_add_up_their_figures(pair: Running) -> None:
     assert len(_workers(pair)) == 2
     for _ in range(40):
         assert pair.post(INFER, request(rows()[:1])).status == 200
-    assert pair.metric("model_infer_request_success_total") == 40
+    pair.wait_for(lambda: pair.metric("model_infer_request_success_total") == 40)
     assert pair.metric("wine_model_info") == 1
 
 
@@ -73,7 +73,7 @@ def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
         workers = {worker.pid for worker in _workers(server)}
         for _ in range(40):
             assert server.post(INFER, request(rows()[:1])).status == 200
-        assert server.metric("model_infer_request_success_total") == 40
+        server.wait_for(lambda: server.metric("model_infer_request_success_total") == 40)
         assert {worker.pid for worker in _workers(server)} == workers
         assert [line for line in server.log() if line["level"] == "error"] == []
 
