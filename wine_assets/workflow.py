@@ -7,36 +7,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import DEFAULT_FAMILY, MODELS, Hyperparameters, validated
 
 if TYPE_CHECKING:
     from wine_assets.ml.search.params import SearchParams
     from wine_assets.ml.search.result import SearchResult
 
 
-def training_workflow(hyperparameters: Mapping[str, Any] | LogisticRegressionHyperparameters | None = None) -> Any:
-    """Get the bundled wine data, binarize it and return the LogisticRegression fitted on it.
+def training_workflow(hyperparameters: Mapping[str, Any] | Hyperparameters | None = None) -> Any:
+    """Get the bundled wine data, binarize it and return the estimator fitted on it, by default a LogisticRegression.
 
     `training_workflow({"C": 0.01})` is the reference workflow: its result is bit-equal to
     `LogisticRegression(max_iter=5000, C=0.01)` fitted on all 178 rows and 13 features. A field that isn't given has
     its default, but for the scaler: there is none unless it is asked for, and with one the result is a Pipeline.
+    `training_workflow({"family": "gradient_boosting"})` returns a HistGradientBoostingClassifier.
     A typed object means what a mapping of the fields that were set in it would mean. Raise HyperparameterError
     for what the typed model refuses.
     """
     from wine_assets.ml import dataset, sources, training
 
-    typed = LogisticRegressionHyperparameters.model_validate({"scaler": "none"} | _given(hyperparameters))
+    given = {"family": DEFAULT_FAMILY} | _given(hyperparameters)
+    typed = validated({"scaler": "none"} | given if given["family"] == "logistic_regression" else given)
     raw = sources.load(sources.BundledSource()).frame
     return training.train(dataset.binarize(raw, dataset.BinarizeParams()), typed).estimator
 
 
-def _given(hyperparameters: Mapping[str, Any] | LogisticRegressionHyperparameters | None) -> dict[str, Any]:
-    if isinstance(hyperparameters, LogisticRegressionHyperparameters):
-        return hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
+def _given(hyperparameters: Any) -> dict[str, Any]:
+    if isinstance(hyperparameters, MODELS):
+        fields = hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
+        return {"family": hyperparameters.family, **fields}
     if hyperparameters is None or isinstance(hyperparameters, Mapping):
         return {**hyperparameters} if hyperparameters else {}
     raise HyperparameterError(
-        f"hyperparameters must be a mapping or LogisticRegressionHyperparameters, got {hyperparameters!r}. "
+        f"hyperparameters must be a mapping or a typed model of them, got {hyperparameters!r}. "
         'Write, for example, training_workflow({"C": 0.01}).'
     )
 

@@ -14,7 +14,7 @@ _PIPELINE = {
     "run": "Materialize what is stale, from rows to a released ONNX model, and show the result.",
     "search": "Look for hyperparameters, and show which are the best.",
     "home": "Make the project's Dagster home where there is none, and print where it is.",
-    "schema": "Print the JSON Schema of the hyperparameters.",
+    "schema": "Print the JSON Schema of the hyperparameters of every family.",
 }
 """The commands that need the extra `pipeline`, with what stands beside each in the list of commands."""
 

@@ -9,7 +9,7 @@ import typer
 from wine_assets.cli import wording
 from wine_assets.cli.options import EVALUATION, GROUPS, HYPERPARAMETERS, PREDICTIONS, with_options
 from wine_assets.cli.sentences import FAILED, sentences
-from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import json_schema
 
 DATA_PANEL = "Data"
 
@@ -83,5 +83,5 @@ def home() -> None:
 
 
 def schema() -> None:
-    """Print the JSON Schema of the hyperparameters."""
-    sys.stdout.write(json.dumps(LogisticRegressionHyperparameters.model_json_schema(), indent=2) + "\n")
+    """Print the JSON Schema of the hyperparameters of every family."""
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -1,16 +1,17 @@
 """Command-line options made from the fields of typed configs."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from wine_assets.ml.evaluation import EvaluationParams
-from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import MODELS
 from wine_assets.ml.prediction import PredictionsParams
 from wine_assets.ml.typed import Typed
 
@@ -56,20 +57,69 @@ class OptionGroup:
         option = typer.Option(
             declaration, help=_help(field), rich_help_panel=self.panel, show_default=False, **_parsing(field)
         )
-        annotation = Annotated[_annotation(field) | None, option]  # type: ignore[valid-type]
-        return inspect.Parameter(
-            self._argument(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        return _parameter(self._argument(name), _annotation(field), option)
+
+
+@dataclass(frozen=True)
+class FamilyOptions:
+    """The fields of the models of all families as options: one for each name, and --family, which says whose they are.
+
+    Fields of one name are of one type in every family; which fields belong together is for the models to say.
+    """
+
+    models: Sequence[type[Typed]]
+    panel: str
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return a keyword-only parameter for each name, those of several families first."""
+        groups = [OptionGroup(model, f"{self.panel} of {_family(model)}", skip=self._shared) for model in self.models]
+        shared = [self._parameter(name) for name in self.models[0].model_fields if name in self._shared]
+        return [*shared, *(parameter for group in groups for parameter in group.parameters())]
+
+    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields whose options were given, by field name, of whatever family."""
+        return {name: value for group in self._groups for name, value in group.given(options).items()}
+
+    def in_flags(self, message: str) -> str:
+        """Return a message about fields of a run config with the options of these fields in their place."""
+        return functools.reduce(lambda text, group: group.in_flags(text), self._groups, message)
+
+    @property
+    def _groups(self) -> list[OptionGroup]:
+        return [OptionGroup(model, self.panel) for model in self.models]
+
+    @property
+    def _shared(self) -> frozenset[str]:
+        names = [name for model in self.models for name in model.model_fields]
+        return frozenset(name for name in names if names.count(name) > 1)
+
+    def _parameter(self, name: str) -> inspect.Parameter:
+        fields = {_family(model): model.model_fields[name] for model in self.models if name in model.model_fields}
+        if name == "family":
+            texts = {family: field.description for family, field in fields.items()}
+            annotation: Any = Literal[tuple(fields)]
+        else:
+            texts = {family: _help(field) for family, field in fields.items()}
+            annotation = _annotation(next(iter(fields.values())))
+        one = next(iter(texts.values())) if len({*texts.values()}) == 1 else ""
+        option = typer.Option(
+            "--" + name.replace("_", "-"),
+            help=one or "; ".join(f"{family}: {text}" for family, text in texts.items()),
+            rich_help_panel=self.panel,
+            show_default=False,
+            **_parsing(next(iter(fields.values()))),
         )
+        return _parameter(name, annotation, option)
 
 
-HYPERPARAMETERS = OptionGroup(LogisticRegressionHyperparameters, "Hyperparameters")
+HYPERPARAMETERS = FamilyOptions(MODELS, "Hyperparameters")
 EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
 PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
-GROUPS = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
+GROUPS: tuple[OptionGroup | FamilyOptions, ...] = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
 """The options of `wine-assets run` that fields stand behind."""
 
 
-def with_options(groups: Sequence[OptionGroup]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `groups` to a command; it gets those that belong to none of its arguments as `options`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -86,6 +136,15 @@ def with_options(groups: Sequence[OptionGroup]) -> Callable[[Callable[..., None]
         return call
 
     return decorate
+
+
+def _family(model: type[Typed]) -> str:
+    return str(model.model_fields["family"].default)
+
+
+def _parameter(argument: str, kind: Any, option: Any) -> inspect.Parameter:
+    annotation = Annotated[kind | None, option]
+    return inspect.Parameter(argument, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _annotation(field: FieldInfo) -> Any:

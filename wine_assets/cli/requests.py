@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import ConfigurationError
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import REFERENCE, Hyperparameters, validated
 
 if TYPE_CHECKING:
     from wine_assets.orchestration.configs import SourceConfig, TrainingConfig
@@ -30,15 +30,15 @@ class Request:
     """All options of `wine-assets run` that change what is made."""
 
     data: DataOptions
-    hyperparameters: LogisticRegressionHyperparameters
+    hyperparameters: Hyperparameters
     evaluation: dict[str, Any]
     predictions: dict[str, Any]
 
 
-def hyperparameters(given: dict[str, Any], *, reference: bool) -> LogisticRegressionHyperparameters:
+def hyperparameters(given: dict[str, Any], *, reference: bool) -> Hyperparameters:
     """Return the hyperparameters of the options, or the reference's; raise ConfigurationError for a mix of both."""
     if not reference:
-        return LogisticRegressionHyperparameters(**given)
+        return validated(given)
     if given:
         raise ConfigurationError(
             f"--reference sets every hyperparameter, and {', '.join(given)} was given beside it. Leave one of them out."
@@ -52,7 +52,7 @@ def training_config(request: Request) -> "TrainingConfig":
 
     fields: dict[str, Any] = {
         **data_fields(request.data),
-        "hyperparameters": configs.HyperparametersConfig(**request.hyperparameters.model_dump()),
+        "hyperparameters": configs.hyperparameters_config(request.hyperparameters),
         "evaluation": configs.EvaluationConfig(**request.evaluation),
         "predictions": configs.PredictionsConfig(**request.predictions),
     }

@@ -24,7 +24,11 @@ _MENTIONS = (
     re.compile(rf"()`({_NAMES})`(?= names | must leave | must be one | must not hold | otherwise)"),
 )
 """Where a message means the field: a column of the user's may have the same name, and keeps it."""
-_PHRASES = {"`scaler: standard`": "--scaler standard", "a smaller `C`": "a smaller --C"}
+_PHRASES = {
+    "`scaler: standard`": "--scaler standard",
+    "a smaller `C`": "a smaller --C",
+    "a smaller `max_iter`": "a smaller --max-iter",
+}
 
 
 def spoken_in_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,7 @@
 """Estimators on disk, in the skops format: no pickle, and no type that the file itself declares trusted."""
 
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,39 @@ def save(estimator: Any, path: Path) -> None:
         skops.io.dump(estimator, temporary)
 
 
-def load(path: Path) -> Any:
-    """Read an estimator that `save` wrote; raise ArtifactError when it is damaged or holds an untrusted type."""
+def load(path: Path, trusted: Collection[str] = ()) -> Any:
+    """Read an estimator that `save` wrote, of types that skops knows or `trusted` names.
+
+    Raise ArtifactError when it is damaged or holds any other type.
+    """
+    untrusted = untrusted_types(path) - {*trusted}
+    if untrusted:
+        raise ArtifactError(
+            f"{path} holds types that this project doesn't write: {', '.join(sorted(untrusted))}. "
+            "Don't load it; materialize wine_model again."
+        )
     import skops.io
 
+    with _read_in_sentences(path):
+        return skops.io.load(path, trusted=[*trusted])
+
+
+def untrusted_types(path: Path) -> set[str]:
+    """Return the types in a file that skops doesn't trust by itself, without making anything of them.
+
+    Raise ArtifactError for a file that is missing or damaged.
+    """
+    import skops.io
+
+    with _read_in_sentences(path):
+        return {*skops.io.get_untrusted_types(file=path)}
+
+
+@contextlib.contextmanager
+def _read_in_sentences(path: Path) -> Iterator[None]:
     try:
-        untrusted = skops.io.get_untrusted_types(file=path)
-        if not untrusted:
-            return skops.io.load(path, trusted=[])
+        yield
     except FileNotFoundError:
         raise ArtifactError(f"There is no estimator at {path}. Materialize wine_model.") from None
     except Exception as error:
         raise ArtifactError(f"{path} can't be read as an estimator: {error}. Materialize wine_model again.") from error
-    raise ArtifactError(
-        f"{path} holds types that this project doesn't write: {', '.join(untrusted)}. "
-        "Don't load it; materialize wine_model again."
-    )

@@ -1,4 +1,4 @@
-"""Estimators as ONNX models: one small graph for linear classifiers, skl2onnx for the rest."""
+"""Estimators as ONNX models: one small graph for linear classifiers, skl2onnx for what has no graph of its own."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def linear_classifier(weights: Any, bias: float, data: TrainingData, metadata: d
     columns = np.stack([-weights, weights], axis=1).astype(precision)
     offsets = np.array([-bias, bias], dtype=precision)
     graph = _linear_graph(columns, offsets)
-    return _serialized(graph, metadata)
+    return serialized(graph, metadata)
 
 
 def convert(
@@ -62,7 +62,7 @@ def convert(
             f"skl2onnx can't convert {type(estimator).__name__}: {error}. Use a family whose estimator it supports."
         ) from error
     _rename_outputs(model.graph, (LABEL, PROBABILITIES))
-    return _serialized(model.graph, metadata, [(entry.domain, entry.version) for entry in model.opset_import])
+    return serialized(model.graph, metadata, [(entry.domain, entry.version) for entry in model.opset_import])
 
 
 def model_metadata(family: str, hyperparameters: Typed, data: TrainingData) -> dict[str, str]:
@@ -74,6 +74,33 @@ def model_metadata(family: str, hyperparameters: Typed, data: TrainingData) -> d
         "hyperparameters": json.dumps(hyperparameters.model_dump(), sort_keys=True),
         "data_fingerprint": data.fingerprint,
     }
+
+
+def interface(features: int) -> tuple[list[Any], list[Any]]:
+    """Return what every graph of this project takes, and what it returns."""
+    from onnx import TensorProto, helper
+
+    return [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", features])], [
+        helper.make_tensor_value_info(LABEL, TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", 2]),
+    ]
+
+
+def serialized(graph: Any, metadata: dict[str, str], opsets: Any = (("", OPSET),)) -> bytes:
+    """Return the bytes of a model of this graph, which onnx has checked; equal arguments give equal bytes."""
+    import onnx
+    from onnx import helper
+
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets],
+        ir_version=IR_VERSION,
+        producer_name=PRODUCER,
+    )
+    helper.set_model_props(model, dict(sorted(metadata.items())))
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _linear_graph(columns: Any, offsets: Any) -> Any:
@@ -93,11 +120,7 @@ def _linear_graph(columns: Any, offsets: Any) -> Any:
     return helper.make_graph(
         nodes,
         "linear_classifier",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", columns.shape[0]])],
-        [
-            helper.make_tensor_value_info(LABEL, TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", 2]),
-        ],
+        *interface(columns.shape[0]),
         [numpy_helper.from_array(columns, "weights"), numpy_helper.from_array(offsets, "bias")],
     )
 
@@ -109,19 +132,3 @@ def _rename_outputs(graph: Any, names: Sequence[str]) -> None:
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [renamed.get(value, value) for value in values]
-
-
-def _serialized(graph: Any, metadata: dict[str, str], opsets: Any = (("", OPSET),)) -> bytes:
-    import onnx
-    from onnx import helper
-
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets],
-        ir_version=IR_VERSION,
-        producer_name=PRODUCER,
-    )
-    helper.set_model_props(model, dict(sorted(metadata.items())))
-    onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content

@@ -62,7 +62,8 @@ class Parity:
             return f"The ONNX model equals the estimator: {compared}."
         return (
             f"The ONNX model doesn't answer as the estimator: {compared}. The last good model stays. Scale the "
-            "features (`scaler: standard`) or regularize more (a smaller `C`), and materialize again."
+            "features (`scaler: standard`), regularize more (a smaller `C`), or grow fewer trees (a smaller "
+            "`max_iter`), and materialize again."
         )
 
 

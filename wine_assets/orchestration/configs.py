@@ -1,13 +1,17 @@
 """The typed run configs of assets and jobs; the launchpad makes its forms from them."""
 
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 from pydantic import Field
 
 from wine_assets.ml.dataset import BinarizeParams
 from wine_assets.ml.evaluation import EvaluationParams
-from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import (
+    GradientBoostingHyperparameters,
+    Hyperparameters,
+    LogisticRegressionHyperparameters,
+)
 from wine_assets.ml.prediction import PredictionsParams
 from wine_assets.ml.sources import BundledSource, FileSource, SqlSource
 from wine_assets.ml.typed import Typed
@@ -50,16 +54,27 @@ class BinarizedWineConfig(dg.Config, BinarizeParams):
     negative_classes: list[Any] = NEGATIVE_CLASSES
 
 
-class HyperparametersConfig(dg.Config, LogisticRegressionHyperparameters):
-    """The hyperparameters of the model; the defaults are the better model: scaled, C=1."""
+class LogisticRegressionConfig(dg.Config, LogisticRegressionHyperparameters):
+    """A linear model; the defaults are the better one: scaled, C=1."""
+
+
+class GradientBoostingConfig(dg.Config, GradientBoostingHyperparameters):
+    """Gradient-boosted trees."""
+
+
+HyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig
+
+_HYPERPARAMETERS: Any = Field(
+    default=LogisticRegressionConfig(),
+    discriminator="family",
+    description="what the estimator is fitted with, by its family; the default is logistic_regression",
+)
 
 
 class WineModelConfig(dg.Config, Typed):
     """The config of wine_model."""
 
-    hyperparameters: HyperparametersConfig = Field(
-        default=HyperparametersConfig(), description="what the estimator is fitted with"
-    )
+    hyperparameters: HyperparametersConfig = _HYPERPARAMETERS
 
 
 class EvaluationConfig(dg.Config, EvaluationParams):
@@ -82,11 +97,16 @@ class TrainingConfig(dg.Config, Typed):
 
     source: SourceConfig = SOURCE
     negative_classes: list[Any] = NEGATIVE_CLASSES
-    hyperparameters: HyperparametersConfig = Field(
-        default=HyperparametersConfig(), description="what the estimator is fitted with"
-    )
+    hyperparameters: HyperparametersConfig = _HYPERPARAMETERS
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how held-out figures are made")
     predictions: PredictionsConfig = Field(default=PredictionsConfig(), description="which rows are predicted")
+
+
+def hyperparameters_config(hyperparameters: Hyperparameters) -> HyperparametersConfig:
+    """Return hyperparameters as the config of their family."""
+    configs = {config.model_fields["family"].default: config for config in get_args(HyperparametersConfig)}
+    config: HyperparametersConfig = configs[hyperparameters.family](**hyperparameters.model_dump())
+    return config
 
 
 def data_configs(config: Any) -> dict[str, dg.Config]:
@@ -114,6 +134,8 @@ def run_config(configs: dict[str, dg.Config]) -> dict[str, Any]:
 
 def launch_config(config: DataConfig | TrainingConfig) -> dict[str, Any]:
     """Return a job's typed config in the form that the job is launched with, as the launchpad shows it."""
-    fields = config.model_dump(mode="json")
-    source = fields["source"]
-    return fields | {"source": {source.pop("kind"): source}}
+    fields: dict[str, Any] = config.model_dump(mode="json")
+    for name, discriminator in (("source", "kind"), ("hyperparameters", "family")):
+        if name in fields:
+            fields[name] = {fields[name].pop(discriminator): fields[name]}
+    return fields

@@ -53,9 +53,9 @@ def _write_estimator(estimator: Any, path: Path) -> None:
 
 
 def _read_estimator(path: Path) -> Any:
-    from wine_assets.ml import estimators
+    from wine_assets.ml.families import registry
 
-    return estimators.load(path)
+    return registry.load(path)
 
 
 def _read_model(path: Path) -> bytes:

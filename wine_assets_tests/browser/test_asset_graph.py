@@ -41,7 +41,7 @@ def test_materialize_all_makes_every_asset_from_the_default_config(page: Page, s
 
 def test_a_model_with_other_hyperparameters_leaves_what_reads_it_unsynced(page: Page, materialized: Server) -> None:
     form = open_launchpad(page, "Catalog", "wine_model")
-    launch(form, "ops: {wine_model: {config: {hyperparameters: {C: 0.5}}}}")
+    launch(form, "ops: {wine_model: {config: {hyperparameters: {logistic_regression: {C: 0.5}}}}}")
     wait_for_success(page)
 
     page.goto("/")

@@ -26,7 +26,9 @@ def test_the_launchpad_of_an_asset_asks_for_its_own_config_alone(page: Page) -> 
 
 
 def test_a_person_trains_with_other_hyperparameters_and_sees_the_report(page: Page, server: Server) -> None:
-    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {C: 0.01, scaler: none}")
+    launch(
+        open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {logistic_regression: {C: 0.01, scaler: none}}"
+    )
     run = wait_for_success(page)
 
     assets = server.assets()
@@ -49,7 +51,7 @@ def _open_report(page: Page, run: str) -> Locator:
 
 def test_a_bad_hyperparameter_is_refused_at_launch_and_nothing_runs(page: Page, server: Server) -> None:
     runs, assets = server.runs(), server.assets()
-    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {C: -1}")
+    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {logistic_regression: {C: -1}}")
     refusal = page.get_by_role("dialog").filter(has=page.get_by_text("Error", exact=True))
     expect(refusal).to_contain_text("C must be greater than 0, got -1.0")
     expect(refusal).to_contain_text("Change `hyperparameters.C` in the run config.")

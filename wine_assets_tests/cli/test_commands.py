@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 
 from wine_assets.inference import Predictor
 from wine_assets.ml.evaluation import EvaluationParams
-from wine_assets.ml.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import MODELS, GradientBoostingHyperparameters, LogisticRegressionHyperparameters
 from wine_assets.ml.prediction import PredictionsParams
 from wine_assets.ml.wine_layout import FEATURES
 from wine_assets_tests.cli.command_line import (
@@ -65,6 +65,7 @@ def launched(*arguments: str) -> list[str]:
         (["--predictions-rows", "3"], ["wine_predictions"]),
         (["--C", "0.5"], [*MODEL_ASSETS]),
         (["--reference"], [*MODEL_ASSETS]),
+        (["--family", "gradient_boosting"], [*MODEL_ASSETS]),
         (["--negative-class", "2"], [*ASSETS[1:]]),
         (["--force"], [*ASSETS]),
     ],
@@ -111,7 +112,7 @@ def test_a_run_is_on_record_with_its_config(made: Path) -> None:
     run = runs(made)[0]
     assert (run.job_name, run.status) == ("training_job", dg.DagsterRunStatus.SUCCESS)
     config: Any = run.run_config
-    assert config["hyperparameters"]["C"] == 0.25
+    assert config["hyperparameters"]["logistic_regression"]["C"] == 0.25
     assert config["evaluation"]["folds"] == 4
     assert config["negative_classes"] == ["1"]
     assert config["source"] == {"bundled": {}}
@@ -128,6 +129,14 @@ def test_a_run_is_on_record_with_its_config(made: Path) -> None:
         (["--folds", "1"], r"folds must be greater than or equal to 2, got 1 .* Change --folds\."),
         (["--predictions-rows", "0"], r"rows must be .* Change --predictions-rows\."),
         (["--l1-ratio", "0.5"], r"can't fit an elastic net .* Change --solver to saga, or --l1-ratio to 0\."),
+        (
+            ["--learning-rate=0.1"],
+            r"^--learning-rate is of the family gradient_boosting, .* Set --family to gradient_b",
+        ),
+        (["--family=gradient_boosting", "--C=1"], r"^--C is of the family logistic_regression, and the family is gr"),
+        (["--family", "forest"], r"'forest' is not one of 'logistic_regression', 'gradient_boosting'"),
+        (["--family=gradient_boosting", "--max-depth=-1"], r"max_depth must be .* got -1 .* Change --max-depth\."),
+        (["--reference", "--family", "gradient_boosting"], r"--reference sets every hyperparameter, and family was"),
         (["--reference", "--C", "1"], r"--reference sets every hyperparameter, and C was given"),
         (["--database", "sqlite://"], r"need --query"),
         (["--query", "SELECT 1", "--source", "a.csv"], r"--source and --query both"),
@@ -329,10 +338,15 @@ def test_a_machine_reads_one_object_and_people_the_progress() -> None:
 def test_the_schema_is_that_of_the_hyperparameters() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(called("schema").out)
-    assert schema == LogisticRegressionHyperparameters.model_json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    assert validator.is_valid(LogisticRegressionHyperparameters().model_dump())
+    for taken in (LogisticRegressionHyperparameters(), GradientBoostingHyperparameters()):
+        assert validator.is_valid(taken.model_dump())
+    assert validator.is_valid({})
+    assert validator.is_valid({"max_iter": 5})
+    assert validator.is_valid({"family": "gradient_boosting", "learning_rate": 0.05})
+    assert not validator.is_valid({"learning_rate": 0.05})
+    assert not validator.is_valid({"family": "gradient_boosting", "C": 1})
     assert not validator.is_valid({"C": -1})
     assert not validator.is_valid({"Cc": 1})
 
@@ -345,11 +359,12 @@ def test_home_makes_the_dagster_home_once_and_prints_where_it_is(home: Path) -> 
     assert settings.read_text() == "# the user's own\n"
 
 
-@pytest.mark.parametrize("model", [LogisticRegressionHyperparameters, EvaluationParams, PredictionsParams])
+@pytest.mark.parametrize("model", [*MODELS, EvaluationParams, PredictionsParams])
 def test_the_help_describes_every_field_with_its_default(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     text = re.sub(r"\s+", " ", called("run", "--help").out)
     prefix = "predictions-" if model is PredictionsParams else ""
     for name, field in model.model_fields.items():
         assert f"--{prefix}{name.replace('_', '-')}" in text
-        assert f"{field.description} [default: {field.default}]" in text
+        default = "" if name == "family" else f" [default: {field.default}]"
+        assert f"{field.description}{default}" in text

@@ -7,8 +7,8 @@ import pytest
 from wine_assets import definitions
 from wine_assets.cli.requests import DataOptions, Request, hyperparameters, training_config
 from wine_assets.errors import ConfigurationError, HyperparameterError
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
-from wine_assets.orchestration.configs import TrainingConfig, launch_config
+from wine_assets.ml.hyperparameters import REFERENCE, GradientBoostingHyperparameters, LogisticRegressionHyperparameters
+from wine_assets.orchestration.configs import LogisticRegressionConfig, TrainingConfig, launch_config
 
 
 def data(**options: Any) -> DataOptions:
@@ -42,9 +42,29 @@ def test_a_bad_hyperparameter_is_refused_here() -> None:
         hyperparameters({"C": -1.0}, reference=False)
 
 
+def test_a_family_takes_its_own_hyperparameters() -> None:
+    given = {"family": "gradient_boosting", "learning_rate": 0.05}
+    assert hyperparameters(given, reference=False) == GradientBoostingHyperparameters(learning_rate=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"learning_rate": 0.1},
+            r"`hyperparameters.learning_rate` is of the family gradient_boosting, and the family is",
+        ),
+        ({"family": "gradient_boosting", "C": 1.0}, r"`hyperparameters.C` is of the family logistic_regression"),
+    ],
+)
+def test_a_hyperparameter_of_another_family_is_refused_with_its_name(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(HyperparameterError, match=sentence):
+        hyperparameters(given, reference=False)
+
+
 def test_what_was_asked_for_reaches_the_config() -> None:
     config = training_config(request(evaluation={"folds": 3}, negative_classes=("1", "2")))
-    assert config.hyperparameters.C == 2.0
+    assert config.hyperparameters == LogisticRegressionConfig(C=2.0)
     assert config.evaluation.folds == 3
     assert config.predictions.rows == 5
     assert config.negative_classes == ["1", "2"]

@@ -16,6 +16,7 @@ from wine_assets.cli import wording
         ("Use `url_variable`, `url` otherwise.", "Use --database-variable, --database otherwise."),
         ("one of `source.url` and `source.url_variable`", "one of --database and --database-variable"),
         ("`query` must be one SELECT statement", "--query must be one SELECT statement"),
+        ("fewer trees (a smaller `max_iter`)", "fewer trees (a smaller --max-iter)"),
         ("(`scaler: standard`) or (a smaller `C`)", "(--scaler standard) or (a smaller --C)"),
     ],
 )

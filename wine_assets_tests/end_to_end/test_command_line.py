@@ -112,8 +112,8 @@ def test_the_run_is_on_record_where_the_ui_looks_for_it(reference: tuple[Path, E
     (run,) = runs(reference[0])
     config: Any = run.run_config
     assert (run.job_name, run.status) == ("training_job", dg.DagsterRunStatus.SUCCESS)
-    assert config["hyperparameters"]["C"] == 0.01
-    assert config["hyperparameters"]["scaler"] == "none"
+    assert config["hyperparameters"]["logistic_regression"]["C"] == 0.01
+    assert config["hyperparameters"]["logistic_regression"]["scaler"] == "none"
 
 
 # --- the runs after it

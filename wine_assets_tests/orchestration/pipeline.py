@@ -15,7 +15,7 @@ ASSETS = (
     "wine_predictions",
 )
 MODEL_ASSETS = ASSETS[2:]
-REFERENCE = {"hyperparameters": {"C": 0.01, "scaler": "none"}}
+REFERENCE = {"hyperparameters": {"logistic_regression": {"C": 0.01, "scaler": "none"}}}
 QUICK = {"evaluation": {"folds": 2, "permutations": 1}}
 """An evaluation that takes a tenth of the time, for tests of other things."""
 

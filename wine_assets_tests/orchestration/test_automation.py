@@ -69,7 +69,7 @@ def test_a_run_that_made_everything_itself_leaves_nothing_to_request(pipeline: P
 
 
 def test_a_model_made_by_hand_requests_what_is_below_it(pipeline: Pipeline, settled: Tick) -> None:
-    pipeline.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+    pipeline.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
     assert settled() == ["model_evaluation", "wine_model_onnx", "wine_predictions", "released_model"]
     assert settled() == []
 

@@ -4,13 +4,18 @@ import dagster as dg
 import pytest
 
 from wine_assets.errors import ConfigurationError, HyperparameterError
+from wine_assets.ml.hyperparameters import GradientBoostingHyperparameters as GradientBoosting
+from wine_assets.ml.hyperparameters import Hyperparameters, LogisticRegressionHyperparameters
 from wine_assets.orchestration.configs import (
     BinarizedWineConfig,
     DataConfig,
     FileSourceConfig,
+    GradientBoostingConfig,
     HyperparametersConfig,
+    LogisticRegressionConfig,
     SqlSourceConfig,
     TrainingConfig,
+    hyperparameters_config,
     launch_config,
     run_config,
     training_configs,
@@ -21,25 +26,53 @@ SOURCES = [
     pytest.param({"source": FileSourceConfig(path="wine.csv", features=["a"])}, id="file"),
     pytest.param({"source": SqlSourceConfig(query="select 1", url_variable="WINE_URL")}, id="sql"),
 ]
+HYPERPARAMETERS = [
+    pytest.param({"hyperparameters": LogisticRegressionConfig(C=0.25)}, id="logistic regression"),
+    pytest.param({"hyperparameters": GradientBoostingConfig(learning_rate=0.5, max_depth=2)}, id="gradient boosting"),
+]
 
 
-@pytest.mark.parametrize("fields", SOURCES)
+@pytest.mark.parametrize("fields", [*SOURCES, *HYPERPARAMETERS])
 def test_a_typed_config_is_what_its_launch_form_says(definitions: dg.Definitions, fields: dict[str, Any]) -> None:
-    config = TrainingConfig(**fields, hyperparameters=HyperparametersConfig(C=0.25), negative_classes=["a"])
+    config = TrainingConfig(**fields, negative_classes=["a"])
     resolved = dg.validate_run_config(definitions.resolve_job_def("training_job"), launch_config(config))
     given = {name: op["config"] for name, op in resolved["ops"].items() if op["config"]}
     expected = run_config(training_configs(config))["ops"]
     assert given == {name: op["config"] for name, op in expected.items()}
-    assert given["wine_model"]["hyperparameters"]["C"] == 0.25
     assert given["binarized_wine"]["negative_classes"] == ["a"]
 
 
 def test_the_default_is_the_better_model_on_the_bundled_data() -> None:
     config = TrainingConfig()
     assert config.source.kind == "bundled"
-    assert (config.hyperparameters.C, config.hyperparameters.scaler) == (1.0, "standard")
+    assert config.hyperparameters == LogisticRegressionConfig(C=1.0, scaler="standard")
     assert config.negative_classes == ["0"]
     assert (config.predictions.rows, config.predictions.random_state) == (10, 41)
+
+
+@pytest.mark.parametrize(
+    ("form", "config"),
+    [
+        ({}, LogisticRegressionConfig()),
+        ({"hyperparameters": {"logistic_regression": {"C": 0.25}}}, LogisticRegressionConfig(C=0.25)),
+        ({"hyperparameters": {"gradient_boosting": {}}}, GradientBoostingConfig()),
+        ({"hyperparameters": {"gradient_boosting": {"max_depth": 2}}}, GradientBoostingConfig(max_depth=2)),
+    ],
+)
+def test_a_form_names_the_family_and_what_differs_from_its_defaults(
+    definitions: dg.Definitions, form: dict[str, Any], config: HyperparametersConfig
+) -> None:
+    resolved = dg.validate_run_config(definitions.resolve_job_def("training_job"), form)
+    assert resolved["ops"]["wine_model"]["config"]["hyperparameters"] == {
+        config.family: config.model_dump(exclude={"family"})
+    }
+
+
+@pytest.mark.parametrize("hyperparameters", [LogisticRegressionHyperparameters(C=3), GradientBoosting(max_iter=7)])
+def test_plain_hyperparameters_become_the_config_of_their_family(hyperparameters: Hyperparameters) -> None:
+    config = hyperparameters_config(hyperparameters)
+    assert isinstance(config, HyperparametersConfig)
+    assert config.model_dump() == hyperparameters.model_dump()
 
 
 def test_every_field_that_the_launchpad_shows_is_described() -> None:
@@ -56,9 +89,9 @@ def test_labels_are_text_however_they_are_given() -> None:
 
 def test_python_refuses_what_the_launch_refuses() -> None:
     with pytest.raises(HyperparameterError, match="C must be greater than 0, got -1"):
-        HyperparametersConfig(C=-1)
+        LogisticRegressionConfig(C=-1)
     with pytest.raises(HyperparameterError, match=r"hyperparameters.c is not known. Did you mean `C`\?"):
-        HyperparametersConfig(c=1)  # type: ignore[call-arg]
+        LogisticRegressionConfig(c=1)  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match="negative_classes"):
         DataConfig(negative_classes=[])
 

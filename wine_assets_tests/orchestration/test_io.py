@@ -69,7 +69,7 @@ def test_each_asset_lies_in_a_folder_of_its_own_in_a_format_without_code(
 def test_another_version_is_another_file_and_the_first_stays_as_it_is(modelled: Pipeline) -> None:
     first = modelled.file("wine_model")
     content, changed = first.read_bytes(), first.stat().st_mtime_ns
-    modelled.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+    modelled.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
     assert modelled.file("wine_model") != first
     assert (first.read_bytes(), first.stat().st_mtime_ns) == (content, changed)
 
@@ -87,7 +87,7 @@ def _refit(pipeline: Pipeline) -> list[str]:
     """Fit four other models, and return their versions."""
     made = []
     for C in (0.1, 0.2, 0.3, 0.4):
-        pipeline.materialize("wine_model", wine_model={"hyperparameters": {"C": C}})
+        pipeline.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": C}}})
         made.append(pipeline.version("wine_model"))
     return made
 

@@ -37,22 +37,48 @@ IN_THIS_PROCESS = {
 
 C_SENTENCE = "C must be greater than 0, got -1.0 (inverse of the regularization strength"
 REFUSED = [
-    pytest.param({"hyperparameters": {"C": -1.0}}, f"HyperparameterError: {C_SENTENCE}", id="C=-1"),
-    pytest.param({"hyperparameters": {"C": 0}}, "HyperparameterError: C must be greater than 0", id="C=0"),
-    pytest.param({"hyperparameters": {"c": 1.0}}, 'unexpected config entry "c" at path root:hyperparameters', id="c=1"),
-    pytest.param({"hyperparameters": {"C": "x"}}, 'Value "x"', id="C=x"),
     pytest.param(
-        {"hyperparameters": {"l1_ratio": 0.5}},
+        {"hyperparameters": {"logistic_regression": {"C": -1.0}}}, f"HyperparameterError: {C_SENTENCE}", id="C=-1"
+    ),
+    pytest.param(
+        {"hyperparameters": {"logistic_regression": {"C": 0}}},
+        "HyperparameterError: C must be greater than 0",
+        id="C=0",
+    ),
+    pytest.param(
+        {"hyperparameters": {"logistic_regression": {"c": 1.0}}},
+        'unexpected config entry "c" at path root:hyperparameters',
+        id="c=1",
+    ),
+    pytest.param({"hyperparameters": {"logistic_regression": {"C": "x"}}}, 'Value "x"', id="C=x"),
+    pytest.param(
+        {"hyperparameters": {"logistic_regression": {"l1_ratio": 0.5}}},
         "HyperparameterError: solver 'lbfgs' can't fit an elastic net (0 < l1_ratio < 1), got l1_ratio 0.5",
         id="l1_ratio=.5 with lbfgs",
     ),
     pytest.param(
-        {"hyperparameters": {"l1_ratio": 1.0}},
+        {"hyperparameters": {"logistic_regression": {"l1_ratio": 1.0}}},
         "HyperparameterError: solver 'lbfgs' can't fit a lasso",
         id="l1_ratio=1 with lbfgs",
     ),
-    pytest.param({"hyperparameters": {"solver": "newton"}}, "newton", id="unknown solver"),
-    pytest.param({"hyperparameters": {"max_iter": 0}}, "HyperparameterError: max_iter must be", id="max_iter=0"),
+    pytest.param({"hyperparameters": {"logistic_regression": {"solver": "newton"}}}, "newton", id="unknown solver"),
+    pytest.param(
+        {"hyperparameters": {"logistic_regression": {"max_iter": 0}}},
+        "HyperparameterError: max_iter must be",
+        id="max_iter=0",
+    ),
+    pytest.param(
+        {"hyperparameters": {"gradient_boosting": {"learning_rate": 5.0}}},
+        "HyperparameterError: learning_rate must be less than or equal to 1, got 5.0",
+        id="learning_rate=5",
+    ),
+    pytest.param(
+        {"hyperparameters": {"gradient_boosting": {"C": 1.0}}},
+        'unexpected config entry "C" at path root:hyperparameters:gradient_boosting',
+        id="a field of another family",
+    ),
+    pytest.param({"hyperparameters": {"forest": {}}}, "forest", id="unknown family"),
+    pytest.param({"hyperparameters": {"C": 1.0}}, "logistic_regression", id="no family"),
     pytest.param({"negative_classes": []}, "ConfigurationError: negative_classes", id="no negative class"),
     pytest.param({"source": {"excel": {}}}, "excel", id="unknown source"),
     pytest.param({"source": {"file": {}}}, 'Missing required config entry "path"', id="file without path"),
@@ -158,7 +184,7 @@ def test_the_ui_launches_a_good_config(workspace: WorkspaceRequestContext) -> No
 
 def test_an_asset_materialized_ad_hoc_fails_with_the_sentence_of_the_launch(pipeline: Pipeline) -> None:
     pipeline.read()
-    result = pipeline.materialize("wine_model", wine_model={"hyperparameters": {"C": -1.0}})
+    result = pipeline.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": -1.0}}})
     assert not result.success
     assert f"HyperparameterError: {C_SENTENCE}" in failures(result)[0]
     assert "wine_model" not in pipeline.made()

@@ -53,7 +53,9 @@ def test_the_model_records_its_hyperparameters_and_the_rows_it_was_fitted_on(ref
 
 def test_a_fit_that_stops_early_warns_in_the_metadata_and_succeeds(pipeline: Pipeline) -> None:
     pipeline.read()
-    result = pipeline.materialize("wine_model", wine_model={"hyperparameters": {"max_iter": 1}})
+    result = pipeline.materialize(
+        "wine_model", wine_model={"hyperparameters": {"logistic_regression": {"max_iter": 1}}}
+    )
     assert result.success
     assert "lbfgs failed to converge" in pipeline.metadata("wine_model")["warnings"].value
 
@@ -124,7 +126,7 @@ def test_a_model_that_differs_from_its_estimator_is_not_stored_and_stops_the_pre
     pipeline.train()
     before, files = pipeline.made(), sorted(pipeline.file("wine_model_onnx").parent.iterdir())
     monkeypatch.setattr(parity, "TOLERANCE", 0.0)
-    result = pipeline.train(hyperparameters={"C": 0.5})
+    result = pipeline.train(hyperparameters={"logistic_regression": {"C": 0.5}})
     assert not checks(result)["parity"].passed
     assert "The ONNX model doesn't answer as the estimator" in failures(result)[0]
     assert "wine_predictions" not in started(result)

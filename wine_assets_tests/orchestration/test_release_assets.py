@@ -45,7 +45,7 @@ def test_another_model_becomes_champion_and_the_one_before_can_come_back(
     pipeline: Pipeline, repository: ModelRepository
 ) -> None:
     pipeline.train()
-    pipeline.train(hyperparameters={"C": 0.5})
+    pipeline.train(hyperparameters={"logistic_regression": {"C": 0.5}})
     assert repository.read().manifest.content.parameters["C"] == 0.5
     repository.rollback(by="a person")
     assert repository.read().manifest.content.parameters["C"] == 1.0
@@ -58,7 +58,7 @@ def test_a_report_that_is_gone_keeps_no_model_from_being_released(
     for page in home.reports.iterdir():
         page.unlink()
     repository.prune(1)
-    pipeline.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+    pipeline.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
     pipeline.materialize("wine_model_onnx", "released_model")
     assert (repository.versions(), repository.report(2)) == ([1, 2], None)
 
@@ -68,7 +68,7 @@ def test_a_repository_that_cannot_be_read_fails_the_step_and_names_the_file(
 ) -> None:
     pipeline.train()
     (repository.folder / "champion").write_bytes(b"{")
-    sentence = failures(pipeline.train(hyperparameters={"C": 0.5}))[0]
+    sentence = failures(pipeline.train(hyperparameters={"logistic_regression": {"C": 0.5}}))[0]
     assert f"{repository.folder}/champion can't be read" in sentence
     with pytest.raises(ArtifactError):
         repository.champion()

@@ -26,7 +26,7 @@ def _requested(definitions: dg.Definitions) -> Any:
 def test_the_schedule_asks_for_one_run_whose_config_is_valid(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("training_job")
     resolved = dg.validate_run_config(job, _requested(definitions))
-    assert resolved["ops"]["wine_model"]["config"]["hyperparameters"]["scaler"] == "standard"
+    assert resolved["ops"]["wine_model"]["config"]["hyperparameters"]["logistic_regression"]["scaler"] == "standard"
 
 
 def test_what_the_schedule_asks_for_can_be_run(pipeline: Pipeline) -> None:
@@ -72,7 +72,7 @@ def test_a_schedule_with_a_bad_config_starts_no_step(pipeline: Pipeline) -> None
         name="bad",
         job=jobs.training_job,
         cron_schedule="@daily",
-        run_config={"hyperparameters": {"C": -1.0}},
+        run_config={"hyperparameters": {"logistic_regression": {"C": -1.0}}},
     )
     request = bad.evaluate_tick(dg.build_schedule_context(instance=pipeline.instance)).run_requests
     assert request is not None

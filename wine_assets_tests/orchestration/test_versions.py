@@ -12,7 +12,7 @@ from wine_assets.orchestration import jobs, resources, runs, versions
 from wine_assets.orchestration.configs import (
     EvaluationConfig,
     FileSourceConfig,
-    HyperparametersConfig,
+    LogisticRegressionConfig,
     PredictionsConfig,
     TrainingConfig,
 )
@@ -81,7 +81,7 @@ def test_the_same_run_again_makes_the_same_versions(trained: Pipeline) -> None:
 
 
 def test_a_changed_hyperparameter_makes_all_that_is_below_stale_for_dagster(trained: Pipeline) -> None:
-    trained.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+    trained.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
     assert _made_by_following_dagster(trained) == [
         {"model_evaluation", "wine_model_onnx", "released_model"},
         {"wine_predictions"},
@@ -89,8 +89,8 @@ def test_a_changed_hyperparameter_makes_all_that_is_below_stale_for_dagster(trai
 
 
 def test_a_hyperparameter_that_is_changed_back_makes_what_is_below_fresh_again(trained: Pipeline) -> None:
-    trained.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
-    trained.materialize("wine_model", wine_model={"hyperparameters": {"C": 1.0}})
+    trained.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
+    trained.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 1.0}}})
     assert trained.stale() == set()
 
 
@@ -98,7 +98,7 @@ def test_each_config_makes_stale_what_it_changes_and_what_is_below(untouched: Pi
     def stale(**fields: Any) -> list[str]:
         return runs.stale_assets(untouched.instance, _config(**fields))
 
-    assert stale(hyperparameters=HyperparametersConfig(C=0.5)) == [*MODEL_ASSETS]
+    assert stale(hyperparameters=LogisticRegressionConfig(C=0.5)) == [*MODEL_ASSETS]
     assert stale(negative_classes=["1"]) == [*ASSETS[1:]]
     assert stale(negative_classes=[0]) == []
     assert stale(evaluation=EvaluationConfig(folds=3, permutations=1)) == ["model_evaluation", "released_model"]
@@ -174,7 +174,7 @@ def test_a_run_reads_one_version_of_an_input_while_another_run_makes_a_new_one(p
     @dg.asset(deps=["wine_model"])
     def between(context: dg.AssetExecutionContext) -> None:
         seen.append(versions.consumed(context.instance, context.run.run_id, key))
-        pipeline.materialize("wine_model", wine_model={"hyperparameters": {"C": 0.5}})
+        pipeline.materialize("wine_model", wine_model={"hyperparameters": {"logistic_regression": {"C": 0.5}}})
         seen.append(versions.consumed(context.instance, context.run.run_id, key))
 
     assert dg.materialize([between], instance=pipeline.instance).success
@@ -187,7 +187,7 @@ def test_two_interleaved_runs_each_predict_with_their_own_model(
 ) -> None:
     """While the first run exports its model, a second one trains another to its end."""
     export = next(step for step in jobs.STEPS if step.name == "wine_model_onnx")
-    config = QUICK | {"hyperparameters": {"C": 0.5}}
+    config = QUICK | {"hyperparameters": {"logistic_regression": {"C": 0.5}}}
 
     def interrupted(binarized_wine: object, wine_model: object) -> object:
         """The export, with another run in the middle of it."""
@@ -212,7 +212,7 @@ def test_an_asset_that_was_never_made_cannot_be_read(pipeline: Pipeline) -> None
 
 
 def test_a_run_sees_what_it_has_just_made_itself(trained: Pipeline) -> None:
-    result = trained.train(hyperparameters={"C": 0.5})
+    result = trained.train(hyperparameters={"logistic_regression": {"C": 0.5}})
     model, onnx = _tags(result, "wine_model"), _tags(result, "wine_model_onnx")
     assert onnx["dagster/input_data_version/wine_model"] == model["dagster/data_version"]
 

@@ -33,7 +33,9 @@ class Family(Protocol[H]):
     hyperparameters: ClassVar[Any]
     """The type of the hyperparameters, a subclass of Typed."""
     batch_invariant: ClassVar[bool]
-    """Whether the exported model promises a row the same bits alone and in any batch."""
+    """Whether the exported model promises a row the same bits alone, in any batch and with any number of threads."""
+    types: ClassVar[tuple[str, ...]]
+    """The types, beside those that skops trusts itself, that the files of `save` hold."""
 
     def fit(self, X: Any, y: Any, hyperparameters: H) -> Any:
         """Return an estimator fitted on X and y; raise TrainingError when it can't be fitted."""

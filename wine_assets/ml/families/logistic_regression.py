@@ -18,6 +18,7 @@ class LogisticRegressionFamily:
     name: ClassVar[str] = "logistic_regression"
     hyperparameters: ClassVar[type[LogisticRegressionHyperparameters]] = LogisticRegressionHyperparameters
     batch_invariant: ClassVar[bool] = True
+    types: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, X: Any, y: Any, hyperparameters: LogisticRegressionHyperparameters) -> Any:
         """Return the fitted LogisticRegression, or a Pipeline with a StandardScaler before it.
@@ -56,7 +57,7 @@ class LogisticRegressionFamily:
 
     def load(self, path: Path) -> Any:
         """Read an estimator that `save` wrote; raise ArtifactError for anything else."""
-        return estimators.load(path)
+        return estimators.load(path, self.types)
 
     def export(self, estimator: Any, hyperparameters: LogisticRegressionHyperparameters, data: TrainingData) -> bytes:
         """Return the scaler and the model folded, in float64, into one linear graph."""

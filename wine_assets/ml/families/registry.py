@@ -1,13 +1,23 @@
 """Every family there is, by the type of its hyperparameters."""
 
+from pathlib import Path
 from typing import Any
 
 from wine_assets.errors import ExportError
+from wine_assets.ml import estimators
 from wine_assets.ml.families.base import Family
+from wine_assets.ml.families.gradient_boosting import GradientBoostingFamily
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
 from wine_assets.ml.typed import Typed
 
-FAMILIES: tuple[Family[Any], ...] = (LogisticRegressionFamily(),)
+FAMILIES: tuple[Family[Any], ...] = (LogisticRegressionFamily(), GradientBoostingFamily())
+
+
+def load(path: Path) -> Any:
+    """Read an estimator that one of the families saved; raise ArtifactError for anything else."""
+    held = estimators.untrusted_types(path)
+    family = next((family for family in FAMILIES if held <= {*family.types}), FAMILIES[0])
+    return family.load(path)
 
 
 def family_of(hyperparameters: Typed) -> Family[Any]:

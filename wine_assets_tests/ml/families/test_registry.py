@@ -22,6 +22,7 @@ def test_a_family_is_found_by_what_it_made() -> None:
 @pytest.mark.parametrize("estimator", [RandomForestClassifier(), None, {}], ids=lambda value: type(value).__name__)
 def test_what_no_family_made_is_refused_with_the_families_there_are(estimator: object) -> None:
     with pytest.raises(
-        ExportError, match=rf"such as {type(estimator).__name__}; the families are: logistic_regression"
+        ExportError,
+        match=rf"such as {type(estimator).__name__}; the families are: logistic_regression, gradient_boosting",
     ):
         family_that_made(estimator)
