@@ -4,6 +4,7 @@
 
 const LOOK_AGAIN_MS = 2000;
 const SETTLED_MS = 600;
+const AT_MEDIANS = "Every feature is at its training median, so none pulls. Move one.";
 const page = { model: null, values: {}, rows: {}, busy: false, stale: false, before: null, failed: false, timer: 0, again: 0 };
 
 const blockOf = (text) => JSON.parse(text.getElementById("model").textContent);
@@ -125,7 +126,7 @@ function showAnswer(predictions) {
   if (atMedians) page.before = { probability, level };
   showProbability(probability, now.label);
   document.querySelector(".verdict").classList.toggle("moved", page.before !== null && !atMedians);
-  byId("explained").textContent = explanation(predictions, pulls, level);
+  byId("explained").textContent = atMedians ? AT_MEDIANS : explanation(predictions, pulls, level);
 }
 
 function showPull({ bar, amount }, pull, end) {
@@ -149,7 +150,6 @@ function showProbability(probability, label) {
 }
 
 function explanation(predictions, pulls, level) {
-  if (pulls.every((pull) => pull === 0)) return "Every feature is at its training median, so none pulls. Move one.";
   const meaning = "A bar is what a feature adds to the log-odds, compared with having its training median instead.";
   if (predictions.some((one) => isCertain(one, positive()))) {
     return `${meaning} The model is so sure here that its numbers can't tell more: a bar may be too short.`;
