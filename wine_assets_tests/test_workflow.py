@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import is_classifier
 from sklearn.datasets import load_wine
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import REFERENCE, GradientBoostingHyperparameters, LogisticRegressionHyperparameters
 from wine_assets.workflow import training_workflow
 from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS
 
@@ -105,8 +106,31 @@ def test_a_scaler_that_is_asked_for_comes_before_the_model() -> None:
 
 
 @pytest.mark.parametrize(
+    "given_as",
+    [
+        {"family": "gradient_boosting", "max_iter": 5},
+        MappingProxyType({"max_iter": 5, "family": "gradient_boosting"}),
+        GradientBoostingHyperparameters(max_iter=5),
+    ],
+    ids=["a mapping", "a read-only mapping", "a typed model"],
+)
+def test_another_family_is_fitted_where_it_is_named(given_as: Any, rows: Any) -> None:
+    estimator = training_workflow(given_as)
+    X, y = rows.drop(columns="target"), rows["target"]
+    plain = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(X, y)
+    assert type(estimator) is HistGradientBoostingClassifier
+    assert estimator.predict_proba(X).tobytes() == plain.predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize(
     "refused",
     [
+        {"learning_rate": 0.1},
+        {"family": "forest"},
+        {"family": []},
+        {"family": "gradient_boosting", "C": 1.0},
+        {"family": "gradient_boosting", "scaler": "none"},
+        GradientBoostingHyperparameters().model_copy(update={"max_iter": 0}),
         {"C": -1.0},
         {"C": "0.01"},
         {"c": 0.01},

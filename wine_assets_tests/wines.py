@@ -8,7 +8,7 @@ import pandas as pd
 from wine_assets.ml import dataset, sources, training
 from wine_assets.ml.families.base import TrainingData
 from wine_assets.ml.families.registry import family_of
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.ml.hyperparameters import REFERENCE, Hyperparameters, LogisticRegressionHyperparameters
 
 DEFAULT = LogisticRegressionHyperparameters()
 SAMPLED_ROWS = [101, 134, 63, 172, 173, 167, 22, 97, 83, 116]
@@ -26,13 +26,13 @@ def wine_data() -> TrainingData:
 
 
 @functools.cache
-def fitted(hyperparameters: LogisticRegressionHyperparameters = REFERENCE) -> Any:
+def fitted(hyperparameters: Hyperparameters = REFERENCE) -> Any:
     """Return an estimator fitted on the wine data, the same object for the same hyperparameters: don't change it."""
     return training.train(_wine(), hyperparameters).estimator
 
 
 @functools.cache
-def exported(hyperparameters: LogisticRegressionHyperparameters = REFERENCE) -> bytes:
+def exported(hyperparameters: Hyperparameters = REFERENCE) -> bytes:
     """Return such an estimator as an ONNX model."""
     return family_of(hyperparameters).export(fitted(hyperparameters), hyperparameters, wine_data())
 

@@ -145,8 +145,10 @@ def json_schema() -> dict[str, Any]:
 
 def _with_family(given: Any) -> Any:
     """Name the default family where none is; refuse a family there isn't, and a field that only another family has."""
-    if not isinstance(given, Mapping):
+    if isinstance(given, MODELS):
         return given
+    if not isinstance(given, Mapping):
+        raise HyperparameterError(f"hyperparameters must be a mapping of fields, got {given!r}. Name them, as in C: 1.")
     fields = {"family": DEFAULT_FAMILY, **given}
     models = {model.model_fields["family"].default: model for model in MODELS}
     family = fields["family"]

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, exp
 
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.ml import evaluation
+from wine_assets.ml.hyperparameters import GradientBoostingHyperparameters
 from wine_assets_tests.serving.models import KINDS, ORIGIN, content_of, named_rows, promote
 from wine_assets_tests.serving.running import Running, running, wait_until
 from wine_assets_tests.wines import DEFAULT, exported, wine
@@ -244,6 +245,30 @@ def test_the_page_follows_to_another_version(chromium: Browser, tmp_path: Path) 
             assert _values(page)["ash"] == 2.5
             expect(page.get_by_role("slider", name="alcohol")).to_be_focused()
             _wait_for_the_answer(page, version=2)
+
+
+def test_the_page_explains_a_model_whose_features_work_together(chromium: Browser, tmp_path: Path) -> None:
+    """Trees answer alike until a threshold is passed: a feature may be off its median, and pull nothing."""
+    repository, trees = ModelRepository(tmp_path / "wine"), GradientBoostingHyperparameters(learning_rate=0.05)
+    repository.publish(exported(trees), content_of(trees), ORIGIN)
+    promote(repository, 1)
+    predictor = Predictor(exported(trees))
+    with running(repository.folder, tmp_path / "log") as server, _window(chromium, server) as page:
+        wait_until(lambda: _probability(page) is not None)
+        expect(page.get_by_text("gradient boosting")).to_be_visible()
+        medians = _values(page)
+        _box(page, "ash").fill(str(medians["ash"] + 0.001))
+        expect(page.locator("#explained")).not_to_contain_text("Every feature is at its training median")
+        assert _contribution(page, "ash") == 0
+        _box(page, "proline").fill("1200")
+        _box(page, "flavanoids").fill("3.2")
+        wait_until(lambda: _probability(page) == predictor.predict_one(**_values(page)).probabilities[POSITIVE])
+        values = _values(page)
+        for name in ("proline", "flavanoids"):
+            answers = [predictor.predict_one(**row) for row in (values, values | {name: medians[name]})]
+            now, without = (_log_odds(answer.probabilities[POSITIVE]) for answer in answers)
+            assert _contribution(page, name) == pytest.approx(now - without, abs=1e-3)
+        expect(page.locator("#explained")).to_contain_text("the model's features work together")
 
 
 def test_the_page_says_that_the_server_is_gone(chromium: Browser, model: ModelRepository, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 import inspect
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Literal
 
 import pytest
 import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from wine_assets.cli.options import OptionGroup, with_options
+from wine_assets.cli.options import FamilyOptions, OptionGroup, with_options
+from wine_assets.ml.hyperparameters import MODELS
 from wine_assets.ml.typed import Typed
 
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
@@ -116,3 +118,83 @@ def test_a_message_about_a_field_names_the_option_instead() -> None:
     message = "Change `pressing.bars` in the run config, or `pressing.not_for_users`."
     group = OptionGroup(Pressing, "Again", prefix="second")
     assert group.in_flags(message) == "Change --second-bars, or --second-not-for-users."
+
+
+# --- several models, of which one is meant
+
+
+class Red(Typed):
+    where: ClassVar[str] = "wine"
+
+    family: Literal["red"] = Field(default="red", description="fermented on its skins")
+    days: int = Field(default=14, description="days on the skins")
+    passes: int = Field(default=2, description="how often the grapes are pressed")
+    label: str = Field(default="plain", description="what the label says")
+
+
+class White(Typed):
+    where: ClassVar[str] = "wine"
+
+    family: Literal["white"] = Field(default="white", description="fermented as must")
+    degrees: float = Field(default=15.5, description="temperature in degrees Celsius")
+    passes: int = Field(default=1, description="how gently the grapes are pressed")
+    label: str = Field(default="plain", description="what the label says")
+
+
+WINES = FamilyOptions((Red, White), "Wine")
+
+
+@pytest.fixture
+def cellar(seen: dict[str, Any]) -> typer.Typer:
+    """A program with options made from both models."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    @with_options([WINES])
+    def make(**options: Any) -> None:
+        seen.update(WINES.given(options))
+
+    return app
+
+
+def test_options_of_every_family_are_there_and_the_family_says_which_is_meant(
+    cellar: typer.Typer, seen: dict[str, Any]
+) -> None:
+    call(cellar, "--family", "white", "--degrees", "14", "--passes", "3")
+    assert seen == {"family": "white", "degrees": 14.0, "passes": 3}
+
+
+def test_no_option_at_all_leaves_the_family_to_the_models(cellar: typer.Typer, seen: dict[str, Any]) -> None:
+    call(cellar)
+    assert seen == {}
+
+
+def test_a_family_that_there_is_not_is_refused(cellar: typer.Typer, seen: dict[str, Any]) -> None:
+    assert "'rose' is not one of 'red', 'white'" in call(cellar, "--family", "rose")
+    assert not seen
+
+
+def test_a_field_that_families_share_is_one_option_that_says_what_it_is_in_each(cellar: typer.Typer) -> None:
+    text = re.sub(r"[\s│]+", " ", call(cellar, "--help"))
+    assert "red: fermented on its skins; white: fermented as must" in text
+    pressed = "how often the grapes are pressed [default: 2]; white: how gently the grapes are pressed [default: 1]"
+    assert f"red: {pressed}" in text
+    assert "what the label says [default: plain]" in text
+    assert "red: what the label says" not in text
+    assert "Wine of red" in text
+    assert "Wine of white" in text
+
+
+def test_each_name_is_one_option() -> None:
+    names = [parameter.name for parameter in WINES.parameters()]
+    assert sorted(names) == ["days", "degrees", "family", "label", "passes"]
+
+
+def test_a_message_about_a_field_of_any_family_names_the_option_instead() -> None:
+    message = "Change `wine.days` in the run config, or `wine.degrees`, or `wine.family`."
+    assert WINES.in_flags(message) == "Change --days, or --degrees, or --family."
+
+
+def test_hyperparameters_of_one_name_are_read_as_one_type() -> None:
+    for name in {*MODELS[0].model_fields} & {*MODELS[1].model_fields} - {"family"}:
+        assert len({model.model_fields[name].annotation for model in MODELS}) == 1

@@ -14,7 +14,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils._param_validation import InvalidParameterError
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters, Solver
+from wine_assets.ml.hyperparameters import (
+    MODELS,
+    REFERENCE,
+    GradientBoostingHyperparameters,
+    Hyperparameters,
+    LogisticRegressionHyperparameters,
+    Solver,
+    json_schema,
+    validated,
+)
 
 FIELDS = LogisticRegressionHyperparameters.model_fields
 
@@ -31,10 +40,10 @@ def test_the_default_is_the_better_model_and_the_reference_is_the_reference() ->
     assert (REFERENCE.C, REFERENCE.scaler, REFERENCE.max_iter) == (0.01, "none", 5000)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_the_schema_describes_every_field(name: str) -> None:
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in MODELS for name in model.model_fields])
+def test_the_schema_describes_every_field(model: Any, name: str) -> None:
     """It makes the launch form: type, range or choice, default and meaning."""
-    field = LogisticRegressionHyperparameters.model_json_schema()["properties"][name]
+    field = model.model_json_schema()["properties"][name]
     assert field["description"]
     assert "default" in field
     numbers = {"minimum", "exclusiveMinimum"} & field.keys() and {"maximum"} & field.keys()
@@ -168,3 +177,133 @@ def test_whatever_is_given_it_is_taken_or_refused_in_words(fields: dict[str, Any
         assert sentence.endswith(".")
         return
     assert all(getattr(taken, name) == value for name, value in fields.items())
+
+
+# --- gradient boosting
+
+
+def refused_trees(**fields: Any) -> str:
+    with pytest.raises(HyperparameterError) as refusal:
+        GradientBoostingHyperparameters(**fields)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("learning_rate", [1e-300, 0.05, 1], [0, -0.0, -1, math.nextafter(1, 2), 2]),
+        ("max_iter", [1, 10_000], [0, -1, 10_001]),
+        ("max_leaf_nodes", [2, 10_000], [1, 0, -1, 10_001]),
+        ("max_depth", [0, 1, 1000], [-1, 1001]),
+        ("min_samples_leaf", [1, 1_000_000], [0, -1, 1_000_001]),
+        ("l2_regularization", [0, 0.5, 1e9], [-1e-300, math.nextafter(1e9, math.inf)]),
+        ("max_features", [1e-300, 0.5, 1], [0, -0.5, math.nextafter(1, 2), 2]),
+        ("random_state", [0, 2**32 - 1], [-1, 2**32]),
+    ],
+)
+def test_the_ranges_of_trees_hold_at_both_ends(name: str, inside: list[float], outside: list[float]) -> None:
+    for value in inside:
+        assert getattr(GradientBoostingHyperparameters.model_validate({name: value}), name) == value
+    for value in outside:
+        sentence = refused_trees(**{name: value})
+        assert sentence.startswith(f"{name} must be ")
+        assert f"got {value!r}" in sentence
+        assert sentence.endswith(f"Change `hyperparameters.{name}` in the run config.")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in GradientBoostingHyperparameters.model_fields if name not in ("family", "class_weight")]
+)
+@pytest.mark.parametrize("value", [True, "1", None, math.nan, math.inf, np.array(1.0), np.float32(1), Decimal(1)])
+def test_a_number_of_trees_has_to_be_a_number(name: str, value: object) -> None:
+    assert refused_trees(**{name: value}).startswith(f"{name} must be a ")
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "max_bins", "categorical_features", "loss", "n_jobs", "Max_iter"])
+def test_what_is_not_to_be_chosen_is_refused(name: str) -> None:
+    assert refused_trees(**{name: 1}).startswith(f"hyperparameters.{name} is not known.")
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.sampled_from([*GradientBoostingHyperparameters.model_fields]) | st.text(), JUNK, max_size=4))
+def test_whatever_is_given_for_trees_it_is_taken_or_refused_in_words(fields: dict[str, Any]) -> None:
+    try:
+        taken = GradientBoostingHyperparameters.model_validate(fields)
+    except HyperparameterError as refusal:
+        sentence = str(refusal)
+        assert sentence.endswith(".")
+        return
+    assert all(getattr(taken, name) == value for name, value in fields.items())
+
+
+# --- of any family
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, LogisticRegressionHyperparameters()),
+        ({"C": 2.0, "max_iter": 7}, LogisticRegressionHyperparameters(C=2.0, max_iter=7)),
+        ({"family": "logistic_regression", "C": 2.0}, LogisticRegressionHyperparameters(C=2.0)),
+        ({"family": "gradient_boosting"}, GradientBoostingHyperparameters()),
+        ({"family": "gradient_boosting", "max_iter": 7}, GradientBoostingHyperparameters(max_iter=7)),
+    ],
+    ids=str,
+)
+def test_the_family_that_is_named_takes_the_fields_and_logistic_regression_where_none_is(
+    fields: dict[str, Any], expected: Hyperparameters
+) -> None:
+    """What was written down before there was a choice means what it meant."""
+    assert validated(fields) == expected
+    assert validated(expected.model_dump()) == expected
+
+
+@pytest.mark.parametrize("family", ["", "forest", "Logistic_Regression", None, 3, [], {}], ids=repr)
+def test_a_family_that_there_is_not_is_refused_with_those_there_are(family: object) -> None:
+    with pytest.raises(HyperparameterError) as refusal:
+        validated({"family": family, "C": 1})
+    assert str(refusal.value) == (
+        f"family must be 'logistic_regression' or 'gradient_boosting', got {family!r}. "
+        "Change `hyperparameters.family` in the run config."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "family", "other", "name"),
+    [
+        ({"learning_rate": 0.1}, "logistic_regression", "gradient_boosting", "learning_rate"),
+        ({"family": "gradient_boosting", "C": 1.0}, "gradient_boosting", "logistic_regression", "C"),
+    ],
+)
+def test_a_field_of_another_family_is_refused_with_both(
+    fields: dict[str, Any], family: str, other: str, name: str
+) -> None:
+    with pytest.raises(HyperparameterError) as refusal:
+        validated(fields)
+    assert str(refusal.value) == (
+        f"`hyperparameters.{name}` is of the family {other}, and the family is {family}, which has no such field. "
+        f"Set `hyperparameters.family` to {other}, or leave `hyperparameters.{name}` out."
+    )
+
+
+@pytest.mark.parametrize("fields", [{"C": -1}, {"family": "gradient_boosting", "max_iter": 0}, {"forest": 1}, {1: 2}])
+def test_a_family_refuses_what_it_refuses_by_itself(fields: dict[Any, Any]) -> None:
+    with pytest.raises(HyperparameterError) as refusal:
+        validated(fields)
+    model = GradientBoostingHyperparameters if "family" in fields else LogisticRegressionHyperparameters
+    with pytest.raises(HyperparameterError) as own:
+        model.model_validate(fields)
+    assert str(refusal.value) == str(own.value)
+
+
+@pytest.mark.parametrize("fields", ["C=1", None, 3, [("C", 1)]], ids=repr)
+def test_what_is_no_mapping_holds_no_hyperparameters(fields: Any) -> None:
+    with pytest.raises(HyperparameterError, match=r"^hyperparameters must be a mapping of fields, got "):
+        validated(fields)
+
+
+def test_one_schema_tells_the_families_apart() -> None:
+    schema = json_schema()
+    assert schema["discriminator"]["propertyName"] == "family"
+    assert {*schema["discriminator"]["mapping"]} == {"logistic_regression", "gradient_boosting"}
+    assert len(schema["oneOf"]) == len(MODELS)

@@ -6,7 +6,7 @@ import pytest
 from wine_assets import settings
 from wine_assets.errors import ArtifactError
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets_tests.orchestration.pipeline import Pipeline, failures
+from wine_assets_tests.orchestration.pipeline import Pipeline, checks, failures
 
 
 @pytest.fixture
@@ -22,6 +22,23 @@ def test_what_was_trained_is_what_services_answer_with(pipeline: Pipeline, repos
     np.testing.assert_allclose(predictor.predict_proba(features), expected, atol=1e-5)
     assert pipeline.metadata("released_model")["version"].value == predictor.version == 1
     assert json.loads(pipeline.file("released_model").read_bytes())["version"] == 1
+
+
+def test_trees_go_the_same_way_to_services(pipeline: Pipeline, repository: ModelRepository) -> None:
+    result = pipeline.train(hyperparameters={"gradient_boosting": {"learning_rate": 0.05, "max_iter": 20}})
+    assert result.success
+    assert checks(result)["parity"].passed
+    content = repository.read().manifest.content
+    assert (content.family, content.parameters["learning_rate"]) == ("gradient_boosting", 0.05)
+    assert not content.parity.batch_invariant
+    predictor = Predictor.load(repository.folder, threads=2)
+    assert (predictor.verified, predictor.threads) == (True, 1)
+    features = result.output_for_node("binarized_wine").drop(columns="target")
+    expected = result.output_for_node("wine_model").predict_proba(features)
+    np.testing.assert_allclose(predictor.predict_proba(features), expected, atol=1e-6)
+    metadata = pipeline.metadata("model_evaluation")
+    assert metadata["metrics"].value.keys() == metadata["reference_metrics"].value.keys()
+    assert metadata["metrics"].value != metadata["reference_metrics"].value
 
 
 def test_a_version_names_its_run_its_figures_and_its_report(pipeline: Pipeline, repository: ModelRepository) -> None:

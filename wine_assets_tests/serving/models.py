@@ -13,7 +13,8 @@ from wine_assets.inference import Manifest, ModelRepository, Predictor, Promotio
 from wine_assets.inference import manifest as manifests
 from wine_assets.inference.manifest import Content, Provenance
 from wine_assets.ml import dataset, parity, release
-from wine_assets.ml.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.ml.families.registry import family_of
+from wine_assets.ml.hyperparameters import REFERENCE, Hyperparameters
 from wine_assets_tests.wines import DEFAULT, exported, fitted, wine, wine_data
 
 KINDS = (DEFAULT, REFERENCE)
@@ -22,11 +23,12 @@ ORIGIN = Provenance("2024-06-07T00:00:00+00:00", "test", "", "", {})
 
 
 @functools.cache
-def content_of(hyperparameters: LogisticRegressionHyperparameters) -> Content:
+def content_of(hyperparameters: Hyperparameters) -> Content:
     """Return what the manifest of a model that was fitted on the wine data says."""
     X, _ = dataset.features_and_target(wine())
-    measured = parity.measure(exported(hyperparameters), fitted(hyperparameters), X, wine_data(), batch_invariant=True)
-    return release.content(exported(hyperparameters), wine(), {}, measured)
+    model, invariant = exported(hyperparameters), family_of(hyperparameters).batch_invariant
+    measured = parity.measure(model, fitted(hyperparameters), X, wine_data(), batch_invariant=invariant)
+    return release.content(model, wine(), {}, measured)
 
 
 def published(folder: Path) -> ModelRepository:
