@@ -106,9 +106,7 @@ class GradientBoostingHyperparameters(_Hyperparameters):
     max_depth: int = Field(
         default=0, ge=0, le=1000, description="splits from a tree's root to a leaf at most, 1 to 1,000; 0 is no limit"
     )
-    min_samples_leaf: int = Field(
-        default=20, ge=1, le=1_000_000, description="rows in a leaf at least, 1 to 1,000,000; with few rows, try fewer"
-    )
+    min_samples_leaf: int = Field(default=20, ge=1, le=1_000_000, description="rows in a leaf at least, 1 to 1,000,000")
     l2_regularization: float = Field(
         default=0.0, ge=0, le=1e9, description="strength of L2 on the values of leaves, 0 (none) to 1e9"
     )
