@@ -13,8 +13,10 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 def test_the_launchpad_shows_every_hyperparameter_with_its_default_and_its_meaning(page: Page) -> None:
     form = open_launchpad(page, "Jobs", "training_job")
-    for line in ("C: 1", "l1_ratio: 0", "solver: lbfgs", "max_iter: 5000"):
+    for line in ("logistic_regression:", "C: 1", "l1_ratio: 0", "solver: lbfgs", "max_iter: 5000"):
         expect(editor(form)).to_contain_text(line)
+    expect(form.get_by_text("Gradient-boosted trees.")).to_be_visible()
+    editor(form).get_by_text("l1_ratio").click()  # the meanings shown are those of what a person is at
     expect(form.get_by_text("the reference run uses 0.01")).to_be_visible()
 
 
@@ -39,6 +41,15 @@ def test_a_person_trains_with_other_hyperparameters_and_sees_the_report(page: Pa
     expect(report).to_have_attribute("src", re.compile("^data:image/png;base64,"))
     expect(report).to_have_js_property("complete", value=True)
     assert report.evaluate("image => image.naturalWidth") > 500
+
+
+def test_a_person_trains_another_family(page: Page, server: Server) -> None:
+    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {gradient_boosting: {max_iter: 20}}")
+    run = wait_for_success(page)
+    assets = server.assets()
+    assert {name: asset.run for name, asset in assets.items()} == dict.fromkeys(ASSETS, run)
+    hyperparameters = assets["wine_model"].metadata["hyperparameters"]
+    assert (hyperparameters["family"], hyperparameters["max_iter"]) == ("gradient_boosting", 20)
 
 
 def _open_report(page: Page, run: str) -> Locator:
