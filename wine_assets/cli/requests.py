@@ -30,20 +30,28 @@ class Request:
     """All options of `wine-assets run` that change what is made."""
 
     data: DataOptions
-    hyperparameters: Hyperparameters
+    hyperparameters: Hyperparameters | None
+    """None for those that the last search found."""
     evaluation: dict[str, Any]
     predictions: dict[str, Any]
+    choice: str = ""
+    """Which of those that the last search found: `best` or `simplest`."""
 
 
-def hyperparameters(given: dict[str, Any], *, reference: bool) -> Hyperparameters:
-    """Return the hyperparameters of the options, or the reference's; raise ConfigurationError for a mix of both."""
-    if not reference:
+def hyperparameters(given: dict[str, Any], *, reference: bool, choice: str = "") -> Hyperparameters | None:
+    """Return the hyperparameters of the options, the reference's, or None for those of the last search.
+
+    Raise ConfigurationError for a mix of these.
+    """
+    whole = [flag for flag, is_given in (("--reference", reference), ("--hyperparameters", bool(choice))) if is_given]
+    if not whole:
         return validated(given)
-    if given:
+    if given or len(whole) > 1:
+        beside = ", ".join([*whole[1:], *given])
         raise ConfigurationError(
-            f"--reference sets every hyperparameter, and {', '.join(given)} was given beside it. Leave one of them out."
+            f"{whole[0]} sets every hyperparameter, and {beside} was given beside it. Leave one of them out."
         )
-    return REFERENCE
+    return REFERENCE if reference else None
 
 
 def training_config(request: Request) -> "TrainingConfig":
@@ -52,11 +60,19 @@ def training_config(request: Request) -> "TrainingConfig":
 
     fields: dict[str, Any] = {
         **data_fields(request.data),
-        "hyperparameters": configs.hyperparameters_config(request.hyperparameters),
+        "hyperparameters": _hyperparameters_config(request),
         "evaluation": configs.EvaluationConfig(**request.evaluation),
         "predictions": configs.PredictionsConfig(**request.predictions),
     }
     return configs.TrainingConfig(**fields)
+
+
+def _hyperparameters_config(request: Request) -> Any:
+    from wine_assets.orchestration import configs
+
+    if request.hyperparameters is None:
+        return configs.BestConfig(choice="simplest" if request.choice == "simplest" else "best")
+    return configs.hyperparameters_config(request.hyperparameters)
 
 
 def data_fields(data: DataOptions) -> dict[str, Any]:

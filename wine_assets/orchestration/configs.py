@@ -1,6 +1,6 @@
 """The typed run configs of assets and jobs; the launchpad makes its forms from them."""
 
-from typing import Any, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import dagster as dg
 from pydantic import Field
@@ -64,17 +64,31 @@ class GradientBoostingConfig(dg.Config, GradientBoostingHyperparameters):
 
 HyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig
 
+
+class BestConfig(dg.Config, Typed):
+    """What the last hyperparameter_search found."""
+
+    where: ClassVar[str] = "hyperparameters"
+
+    family: Literal["best"] = Field(default="best", description="whichever family was found to be the best")
+    choice: Literal["best", "simplest"] = Field(
+        default="best", description="`best` score, or the `simplest` candidate within one standard error of it"
+    )
+
+
+ModelHyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig | BestConfig
+
 _HYPERPARAMETERS: Any = Field(
     default=LogisticRegressionConfig(),
     discriminator="family",
-    description="what the estimator is fitted with, by its family; the default is logistic_regression",
+    description="what the estimator is fitted with, by its family, or `best`; the default is logistic_regression",
 )
 
 
 class WineModelConfig(dg.Config, Typed):
     """The config of wine_model."""
 
-    hyperparameters: HyperparametersConfig = _HYPERPARAMETERS
+    hyperparameters: ModelHyperparametersConfig = _HYPERPARAMETERS
 
 
 class EvaluationConfig(dg.Config, EvaluationParams):
@@ -97,7 +111,7 @@ class TrainingConfig(dg.Config, Typed):
 
     source: SourceConfig = SOURCE
     negative_classes: list[Any] = NEGATIVE_CLASSES
-    hyperparameters: HyperparametersConfig = _HYPERPARAMETERS
+    hyperparameters: ModelHyperparametersConfig = _HYPERPARAMETERS
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how held-out figures are made")
     predictions: PredictionsConfig = Field(default=PredictionsConfig(), description="which rows are predicted")
 

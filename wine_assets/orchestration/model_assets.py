@@ -7,9 +7,14 @@ import dagster as dg
 from wine_assets.execution.compute import ComputeRequest
 from wine_assets.ml import evaluation, parity, prediction, training, verified_export
 from wine_assets.ml.validation import CheckOutcome, CheckSpec
-from wine_assets.orchestration import described, io
+from wine_assets.orchestration import best, described, io
 from wine_assets.orchestration.automation import FOLLOW_UPSTREAM
-from wine_assets.orchestration.configs import EvaluationConfig, PredictionsConfig, WineModelConfig
+from wine_assets.orchestration.configs import (
+    EvaluationConfig,
+    PredictionsConfig,
+    WineModelConfig,
+    hyperparameters_config,
+)
 from wine_assets.orchestration.steps import Estimator, Frame, Made, step
 
 PARITY = CheckSpec("parity", "The ONNX model answers as the estimator that it came from.", blocking=True)
@@ -27,17 +32,19 @@ _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
     request=ComputeRequest(cpu="1", memory="1Gi", timeout="30m"),
     condition=FOLLOW_UPSTREAM,
 )
-def wine_model(config: WineModelConfig, binarized_wine: Frame) -> Made:
+def wine_model(config: WineModelConfig, instance: dg.DagsterInstance, binarized_wine: Frame) -> Made:
     """The estimator, fitted on every feature of all rows."""
-    fit = training.train(binarized_wine, config.hyperparameters)
+    hyperparameters = best.resolved(instance, config.hyperparameters)
+    fit = training.train(binarized_wine, hyperparameters)
     return Made(
         fit.estimator,
         metadata={
             "estimator": repr(fit.estimator),
-            "hyperparameters": config.hyperparameters.model_dump(),
+            "hyperparameters": hyperparameters.model_dump(),
             "training_rows": len(binarized_wine),
         },
         warnings=fit.warnings,
+        identity=WineModelConfig(hyperparameters=hyperparameters_config(hyperparameters)).model_dump(mode="json"),
     )
 
 

@@ -14,7 +14,7 @@ from dagster_shared.error import SerializableErrorInfo
 from wine_assets import errors
 from wine_assets.errors import SourceError, as_sentence
 from wine_assets.ml import sources
-from wine_assets.orchestration import io, versions
+from wine_assets.orchestration import best, io, versions
 from wine_assets.orchestration.configs import SourceConfig, TrainingConfig, data_configs, training_configs
 from wine_assets.orchestration.guardian import guarded
 from wine_assets.orchestration.jobs import DATA_STEPS, STEPS
@@ -53,7 +53,7 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     a row; an asset whose file is gone is stale, too. A source that can't be reached makes all of them stale, so
     that the run says why.
     """
-    return _stale(instance, STEPS, config.source, training_configs(config))
+    return _stale(instance, STEPS, config.source, training_configs(best.with_resolved(instance, config)))
 
 
 def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:

@@ -11,11 +11,11 @@ from wine_assets.execution.trials.session import Session
 from wine_assets.ml.search import objective, picture, report
 from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.space import Space
-from wine_assets.orchestration import described, io, searches, versions
+from wine_assets.orchestration import best, described, io, searches, versions
 from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.orchestration.steps import OWNERS, output
 
-NAME = "hyperparameter_search"
+NAME = best.SEARCH
 INPUT = "binarized_wine"
 FORMAT = "frame"
 CODE_VERSION = objective.VERSION

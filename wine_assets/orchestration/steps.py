@@ -22,8 +22,8 @@ Estimator = Any
 
 OWNERS = ["team:wine"]
 READABLE = "readable"
-_OWN_ARGUMENTS = ("config", "run_id")
-"""What a function is given beside the assets that it reads: their config, and the run that makes it."""
+_OWN_ARGUMENTS = ("config", "run_id", "instance")
+"""What a function is given beside the assets that it reads: their config, the run that makes it, and its instance."""
 _MEBIBYTE = 2**20
 _RETRY_DELAY_S = 5
 _WORTH_A_RETRY = (UnreachableSourceError, TimeLimitError)
@@ -111,7 +111,10 @@ def step(  # noqa: PLR0913 - a declaration names what it declares
     checks: Sequence[CheckSpec] = (),
     condition: dg.AutomationCondition[Any] | None = None,
 ) -> Callable[[Callable[..., Made]], Step]:
-    """Declare the asset that a function of (config, run_id, inputs ...) makes, the first two where it asks for them."""
+    """Declare the asset that a function of (config, run_id, instance, inputs ...) makes.
+
+    The first three it is given where it asks for them.
+    """
 
     def declared(compute: Callable[..., Made]) -> Step:
         return Step(compute, group, format_name, frozenset(kinds), code_version, request, tuple(checks), condition)
@@ -148,9 +151,9 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
 
 def _arguments(declared: Step, context: dg.AssetExecutionContext, given: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {name: _read(value) for name, value in given.items()}
-    if "run_id" in inspect.signature(declared.compute).parameters:
-        arguments["run_id"] = context.run.run_id
-    return arguments
+    own = {"run_id": context.run.run_id, "instance": context.instance}
+    asked = inspect.signature(declared.compute).parameters
+    return arguments | {name: value for name, value in own.items() if name in asked}
 
 
 def _read(value: Any) -> Any:
@@ -165,7 +168,7 @@ def _signed_for_dagster(compute: Callable[..., Iterator[Any]], declared: Step) -
     given = (
         parameter if parameter.name == "config" else parameter.replace(annotation=Any)  # a Stored, until it is read
         for parameter in signature.parameters.values()
-        if parameter.name != "run_id"
+        if parameter.name not in ("run_id", "instance")
     )
     parameters = [context, *given]
     compute.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]

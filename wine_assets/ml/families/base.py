@@ -49,6 +49,10 @@ class Family(Protocol[H]):
         """Whether this family fits estimators of this kind."""
         ...
 
+    def complexity(self, hyperparameters: H) -> float:
+        """Return how far an estimator with these may bend to the data: of two that are as good, less is better."""
+        ...
+
     def save(self, estimator: Any, path: Path) -> None:
         """Write the estimator to `path`, without pickle."""
         ...

@@ -49,6 +49,10 @@ class GradientBoostingFamily:
             return False
         return all(getattr(estimator, name) == value for name, value in (_FIXED | _ASSUMED).items())
 
+    def complexity(self, hyperparameters: GradientBoostingHyperparameters) -> float:
+        """Return the most leaves that all trees may have."""
+        return float(hyperparameters.max_iter * hyperparameters.max_leaf_nodes)
+
     def save(self, estimator: Any, path: Path) -> None:
         """Write the estimator to `path` in the skops format."""
         estimators.save(estimator, path)

@@ -51,6 +51,10 @@ class LogisticRegressionFamily:
         except ExportError:
             return False
 
+    def complexity(self, hyperparameters: LogisticRegressionHyperparameters) -> float:
+        """Return C: the larger, the weaker the regularization."""
+        return hyperparameters.C
+
     def save(self, estimator: Any, path: Path) -> None:
         """Write the estimator to `path` in the skops format."""
         estimators.save(estimator, path)

@@ -102,8 +102,7 @@ def _chosen(outcome: Outcome) -> dict[str, Any]:
 
 def _complexity(outcome: Outcome) -> tuple[int, float]:
     family = family_named(outcome.family)
-    hyperparameters: Any = outcome.candidate.hyperparameters()
-    return FAMILIES.index(family), float(getattr(hyperparameters, "C", 0.0))
+    return FAMILIES.index(family), family.complexity(outcome.candidate.hyperparameters())
 
 
 def _row(outcome: Outcome, names: Sequence[str], folds: int) -> dict[str, Any]:
