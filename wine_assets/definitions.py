@@ -9,9 +9,11 @@ from wine_assets.orchestration import jobs, resources, search_assets, sensors
 
 def build_definitions() -> dg.Definitions:
     """Return the definitions that the settings describe; raise a WineAssetsError for settings that make no sense."""
-    requests = override({step.name: step.request for step in jobs.STEPS}, settings.compute_overrides())
+    asked = {step.name: step.request for step in jobs.STEPS} | {search_assets.NAME: search_assets.REQUEST}
+    requests = override(asked, settings.compute_overrides())
+    steps = [step.asset(requests[step.name]) for step in jobs.STEPS]
     return dg.Definitions(
-        assets=[*(step.asset(requests[step.name]) for step in jobs.STEPS), search_assets.hyperparameter_search],
+        assets=[*steps, search_assets.asset(requests[search_assets.NAME])],
         jobs=[jobs.training_job, jobs.data_job, jobs.search_job],
         schedules=[jobs.training_schedule()],
         sensors=[sensors.incoming_sensor],

@@ -47,7 +47,7 @@ def _snapshot() -> dict[str, dict[str, dict[str, Any]]]:
     repository = definitions.get_repository_def()
     return {
         "assets": {spec.key.to_user_string(): _asset(definitions, spec) for spec in _specs(definitions)},
-        "jobs": {name: _job(definitions, name) for name in ("data_job", "training_job")},
+        "jobs": {name: _job(definitions, name) for name in ("data_job", "search_job", "training_job")},
         "schedules": {schedule.name: _schedule(schedule) for schedule in repository.schedule_defs},
         "sensors": {sensor.name: _sensor(sensor) for sensor in repository.sensor_defs},
         "resources": {name: {"type": type(value).__name__} for name, value in _resources(definitions).items()},
@@ -60,8 +60,8 @@ def _specs(definitions: dg.Definitions) -> list[dg.AssetSpec]:
 
 def _asset(definitions: dg.Definitions, spec: dg.AssetSpec) -> dict[str, Any]:
     asset = definitions.resolve_assets_def(spec.key)
-    retries = asset.op.retry_policy
-    tags = {name: json.loads(value) for name, value in asset.op.tags.items() if name.endswith("/config")}
+    op_tags, retries = _asked(asset)
+    tags = {name: json.loads(value) for name, value in op_tags.items() if name.endswith("/config")}
     return {
         "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
         "group": spec.group_name,
@@ -77,6 +77,15 @@ def _asset(definitions: dg.Definitions, spec: dg.AssetSpec) -> dict[str, Any]:
         "blocking_checks": [check.name for check in asset.check_specs if check.blocking],
         "description": spec.description,
     }
+
+
+def _asked(asset: dg.AssetsDefinition) -> tuple[Mapping[str, Any], dg.RetryPolicy | None]:
+    """Return the tags and the retries of the step that does the work."""
+    node = asset.node_def
+    if isinstance(node, dg.GraphDefinition):
+        [work] = [each for each in node.nodes if each.name == "run_chunk"]
+        return work.tags, work.retry_policy
+    return asset.op.tags, asset.op.retry_policy
 
 
 def _job(definitions: dg.Definitions, name: str) -> dict[str, Any]:

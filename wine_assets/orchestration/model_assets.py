@@ -31,6 +31,7 @@ _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
     code_version=f"{training.VERSION}+{_SCIKIT_LEARN}",
     request=ComputeRequest(cpu="1", memory="1Gi", timeout="30m"),
     condition=FOLLOW_UPSTREAM,
+    after=[best.SEARCH],
 )
 def wine_model(config: WineModelConfig, instance: dg.DagsterInstance, binarized_wine: Frame) -> Made:
     """The estimator, fitted on every feature of all rows."""

@@ -1,11 +1,13 @@
 """The search group: hyperparameters that are as good as they can be, on one machine or many."""
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
 
 from wine_assets.errors import SearchError, WineAssetsError
+from wine_assets.execution.compute import ComputeRequest
 from wine_assets.execution.trials.backends import StepsBackend, run_trials
 from wine_assets.execution.trials.session import Session
 from wine_assets.ml.search import objective, picture, report
@@ -13,12 +15,14 @@ from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.space import Space
 from wine_assets.orchestration import best, described, io, searches, versions
 from wine_assets.orchestration.search_configs import SearchConfig
-from wine_assets.orchestration.steps import OWNERS, output
+from wine_assets.orchestration.steps import OWNERS, output, retry_policy
 
 NAME = best.SEARCH
 INPUT = "binarized_wine"
 FORMAT = "frame"
-CODE_VERSION = objective.VERSION
+CODE_VERSION = f"{objective.VERSION}+scikit-learn-{version('scikit-learn')}"
+REQUEST = ComputeRequest(cpu="2", memory="2Gi")
+"""What a chunk asks of a scheduler; on one machine the backend takes the cores that there are."""
 
 
 def _failing_in_a_sentence(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,19 +74,26 @@ def _plan_config(config: SearchConfig) -> dict[str, Any]:
     return {"plan": {"config": searches.fields(config)}}
 
 
-@dg.graph_asset(
-    name=NAME,
-    group_name="search",
-    owners=OWNERS,
-    kinds={"python", "scikitlearn"},
-    code_version=CODE_VERSION,
-    config=_plan_config,
-    description="Every trial of a search for hyperparameters, and which of them are the best.",
-)
-def hyperparameter_search(binarized_wine: Any) -> Any:
-    """Plan, run and collect."""
-    chunks = plan(binarized_wine).map(lambda chunk: run_chunk(chunk, binarized_wine))
-    return collect(chunks.collect(), binarized_wine)
+def asset(request: ComputeRequest) -> dg.AssetsDefinition:
+    """Return hyperparameter_search, whose chunks each ask for `request`."""
+
+    @dg.graph_asset(
+        name=NAME,
+        group_name="search",
+        owners=OWNERS,
+        kinds={"python", "scikitlearn"},
+        code_version=CODE_VERSION,
+        config=_plan_config,
+        description="Every trial of a search for hyperparameters, and which of them are the best.",
+    )
+    def hyperparameter_search(binarized_wine: Any) -> Any:
+        run: Any = run_chunk.tag(request.op_tags())
+        if policy := retry_policy(request):
+            run = run.with_retry_policy(policy)
+        chunks = plan(binarized_wine).map(lambda chunk: run(chunk, binarized_wine))
+        return collect(chunks.collect(), binarized_wine)
+
+    return hyperparameter_search
 
 
 def _chunks(config: SearchConfig, session: Session) -> Iterator[dg.DynamicOutput[Any]]:
@@ -119,8 +130,8 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Store
     drawn = picture.picture(result, dict(Space.checked(session.params.space).families))
     page = io.write_report(report.render(result, drawn, session.sentence(result)))
     consumed = versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
-    version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
-    path = io.artifact_path(NAME, version, FORMAT)
+    data_version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
+    path = io.artifact_path(NAME, data_version, FORMAT)
     metadata = {
         "picture": described.picture(drawn, "The search"),
         "report": dg.MetadataValue.path(str(page)),
@@ -133,4 +144,4 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Store
         "metric": summary["metric"],
         **io.store(table, path, FORMAT),
     }
-    return output(table, metadata, version)
+    return output(table, metadata, data_version)

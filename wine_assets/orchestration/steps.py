@@ -65,6 +65,8 @@ class Step:
     request: ComputeRequest
     checks: tuple[CheckSpec, ...]
     condition: Any
+    after: tuple[str, ...] = ()
+    """The assets that it may look at beside its inputs, whose content is not passed to it."""
 
     @property
     def name(self) -> str:
@@ -87,6 +89,7 @@ class Step:
             group_name=self.group,
             owners=OWNERS,
             kinds=set(self.kinds),
+            deps=self.after,
             ins={name: dg.AssetIn(input_manager_key=io.STORED) for name in self.inputs},
             io_manager_key=self.format_name,
             code_version=self.code_version,
@@ -110,6 +113,7 @@ def step(  # noqa: PLR0913 - a declaration names what it declares
     request: ComputeRequest,
     checks: Sequence[CheckSpec] = (),
     condition: dg.AutomationCondition[Any] | None = None,
+    after: Sequence[str] = (),
 ) -> Callable[[Callable[..., Made]], Step]:
     """Declare the asset that a function of (config, run_id, instance, inputs ...) makes.
 
@@ -117,7 +121,8 @@ def step(  # noqa: PLR0913 - a declaration names what it declares
     """
 
     def declared(compute: Callable[..., Made]) -> Step:
-        return Step(compute, group, format_name, frozenset(kinds), code_version, request, tuple(checks), condition)
+        about = (group, format_name, frozenset(kinds), code_version, request, tuple(checks), condition, tuple(after))
+        return Step(compute, *about)
 
     return declared
 

@@ -48,11 +48,12 @@ def test_the_graph_is_the_reference_workflow_with_export_and_evaluation(specs: M
     assert above == {
         "raw_wine": set(),
         "binarized_wine": {"raw_wine"},
-        "wine_model": {"binarized_wine"},
+        "wine_model": {"binarized_wine", "hyperparameter_search"},
         "model_evaluation": {"binarized_wine", "wine_model"},
         "wine_model_onnx": {"binarized_wine", "wine_model"},
         "wine_predictions": {"binarized_wine", "wine_model_onnx"},
         "released_model": {"binarized_wine", "wine_model", "wine_model_onnx", "model_evaluation"},
+        "hyperparameter_search": {"binarized_wine"},
     }
 
 

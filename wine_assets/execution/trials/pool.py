@@ -1,6 +1,5 @@
 """The backend `pool`: worker processes on this machine, once the first trials show that they pay."""
 
-import os
 import time
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ WAITED_S = 1.0
 
 def usable_cores() -> int:
     """Return how many cores this process may use."""
-    return threads.usable_threads(os.cpu_count() or 1)
+    return threads.granted_cores()
 
 
 def run_in_pool(conductor: Conductor, workload: Workload, workers: int) -> None:

@@ -1,4 +1,6 @@
-"""A process that has loaded all that trials need, and that workers are forked from: `python -m ... DESCRIPTOR`.
+"""A process that has loaded all that trials need, and that workers are forked from.
+
+    python -m wine_assets.execution.trials.template DESCRIPTOR
 
 The descriptor is a connection on which it is given a Workload, and then told to fork workers and to kill them. It
 has a single thread, so that it can be forked. When its parent is gone so is it, and its workers with it.
