@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from wine_assets.errors import HyperparameterError
 from wine_assets.ml.hyperparameters import REFERENCE, GradientBoostingHyperparameters, LogisticRegressionHyperparameters
-from wine_assets.workflow import training_workflow
+from wine_assets.ml.search.params import SearchParams
+from wine_assets.workflow import search_workflow, training_workflow
 from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS
 
 # The figures of the reference run; their last digits depend on the processor.
@@ -180,3 +182,15 @@ def test_the_workflow_does_not_import_dagster() -> None:
         "sys.exit('dagster' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_a_search_in_one_call_fits_the_best_on_all_rows(rows: Any, tmp_path: Path) -> None:
+    search = SearchParams.model_validate({"budget": {"trials": 3}, "objective": {"folds": 2}})
+    tuned = search_workflow(search, tmp_path)
+    best = tuned.result.best.candidate.hyperparameters()
+    alone = training_workflow(best.model_dump())
+    features = rows.drop(columns="target")
+    np.testing.assert_array_equal(tuned.estimator.predict_proba(features), alone.predict_proba(features))
+    before = [outcome.seconds for outcome in tuned.result.outcomes]
+    again = search_workflow({"budget": {"trials": 3}, "objective": {"folds": 2}}, tmp_path)
+    assert [outcome.seconds for outcome in again.result.outcomes] == before, "it goes on from its journal"

@@ -108,11 +108,12 @@ def _budget(given: dict[str, Any], strategy: str) -> dict[str, Any]:
 
 
 def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
-    from wine_assets.ml.search import space_text
+    """Return what was said of each family, and the default of those of which nothing was."""
+    from wine_assets.ml.search import space, space_text
 
-    if not texts:
-        return {}
-    return {name: space.model_dump() for name, space in space_text.parse(texts, families).items()}
+    said = {name: given for name, given in space_text.parse(texts, families).items() if given.over}
+    spaces = space.default_families(families) | said
+    return {name: spaces[name].model_dump() for name in families}
 
 
 def _backend(kind: str, **given: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -179,10 +179,21 @@ def family_named(name: str) -> Family[Any]:
     raise SearchError(f"There is no family {name!r}. The families are: {known}. Change `space` in the run config.")
 
 
-def default_families() -> dict[str, FamilySpace]:
-    """Return what is searched when nothing is said: the strength of the reference family's regularization."""
-    strength = Distribution(kind="log_uniform", low=1e-4, high=1e2)
-    return {"logistic_regression": FamilySpace(over={"C": strength})}
+def default_families(names: Sequence[str] = ("logistic_regression",)) -> dict[str, FamilySpace]:
+    """Return what is searched of each family when nothing is said; raise SearchError for one that there isn't."""
+    return {family_named(name).name: FamilySpace(over=_DEFAULTS[name]) for name in names}
+
+
+_DEFAULTS = {
+    "logistic_regression": {"C": Distribution(kind="log_uniform", low=1e-4, high=1e2)},
+    "gradient_boosting": {
+        "learning_rate": Distribution(kind="log_uniform", low=0.01, high=0.5),
+        "max_iter": Distribution(kind="log_integer", low=10, high=300),
+        "max_leaf_nodes": Distribution(kind="log_integer", low=3, high=63),
+        "min_samples_leaf": Distribution(kind="log_integer", low=2, high=40),
+    },
+}
+"""The strength of the regularization, whichever way the family has it."""
 
 
 def _problem_of_choice(choice: Distribution) -> str:
