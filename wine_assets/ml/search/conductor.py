@@ -84,17 +84,19 @@ class Conductor:
         self._folds: list[list[float]] = []
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
-        """Take note of what an earlier run of this search came to."""
+        """Take note of what an earlier run of this search came to, as far as this one goes."""
         for outcome in outcomes:
-            if outcome.number not in self.ended:
+            if outcome.number not in self.ended and not self._is_beyond(outcome.number):
                 self._attempts[outcome.number] = max(outcome.attempt, self._attempts.get(outcome.number, 0))
                 if outcome.state != "failed" or outcome.attempt > self._retries:
                     self._end(outcome)
 
     def next(self) -> Trial | None:
         """Return a trial to run, None when there is none to begin."""
-        if self._again:
-            return self._again.popleft()
+        while self._again:
+            trial = self._again.popleft()
+            if self.stopped_at is None:
+                return trial
         number = self._next_number()
         if number is None:
             return None
@@ -115,6 +117,11 @@ class Conductor:
             )
         else:
             self._end(outcome)
+
+    @property
+    def learns(self) -> bool:
+        """Whether what is tried next depends on what came of the trials before."""
+        return self._strategy.learns
 
     @property
     def best(self) -> float | None:
@@ -143,11 +150,14 @@ class Conductor:
             return None
         while True:
             number = next(self._numbers, None) if self._numbers is not None else self._next
-            if number is None or (self._budget.trials is not None and number >= self._budget.trials):
+            if number is None or self._is_beyond(number):
                 return None
             self._next = number + 1
             if number not in self.ended:
                 return number
+
+    def _is_beyond(self, number: int) -> bool:
+        return self._budget.trials is not None and number >= self._budget.trials
 
     def _is_late(self) -> bool:
         seconds = self._budget.seconds

@@ -77,7 +77,7 @@ class Objective:
                     state = "pruned"
                     reason = f"After {len(scores)} folds it was worse than half of the trials before it."
                     break
-        except (WineAssetsError, MemoryError, ValueError, ArithmeticError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a candidate raises is what came of it
             return failed(trial, _sentence(error), time.perf_counter() - began)
         seconds = time.perf_counter() - began
         return Outcome(

@@ -111,7 +111,7 @@ def _draw_parallel(axes: Any, result: SearchResult, family: str, space: FamilySp
         axes.plot([*range(len(names)), len(names)], [*heights, last], color=colors[-1 - rank], alpha=0.6, linewidth=1)
     labels = [f"{name}\n{_ends(space.over[name])}" for name in names]
     axes.set_xticks(range(len(names) + 1), [*labels, "rank\n(best on top)"], parse_math=False)
-    axes.set(title=f"{family}: the best {len(best)} trials", yticks=[])
+    axes.set(title=f"{family}: the best {len(best)} {'trial' if len(best) == 1 else 'trials'}", yticks=[])
 
 
 def _draw_importances(axes: Any, shares: dict[str, float]) -> None:
@@ -120,7 +120,8 @@ def _draw_importances(axes: Any, shares: dict[str, float]) -> None:
     axes.set_yticks(range(len(shown)), [name for name, _ in shown], parse_math=False)
     axes.set(title="Which hyperparameters matter", xlabel="share", xlim=(0, 1))
     if not shown:
-        axes.text(0.5, 0.5, f"fewer than {_ENOUGH} trials", ha="center", va="center", color=_GRAY)
+        said = f"fewer than {_ENOUGH} trials, or nothing that varies"
+        axes.text(0.5, 0.5, said, ha="center", va="center", color=_GRAY, transform=axes.transAxes)
         axes.set_yticks([])
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -18,8 +19,8 @@ FAMILY = "family"
 """The field that tells families apart; it is never searched over by itself."""
 _INTEGERS = ("integer", "log_integer")
 _LOGARITHMIC = ("log_uniform", "log_integer")
-CORNERS = 1024
-"""Of how many combinations of ends and choices at most it is asked whether the family takes them."""
+PROBES = 1024
+"""Of how many combinations of ends, middles and choices at most it is asked whether the family takes them."""
 
 
 class Distribution(Typed):
@@ -80,7 +81,13 @@ class Distribution(Typed):
 
     def ends(self) -> list[Any]:
         """Return the values of a choice, or both ends of a range."""
-        return list(self.values) if self.kind == "choice" else [self.at(0.0), self.at(1.0)]
+        if self.kind == "choice":
+            return list(self.values)
+        return [int(self.low), int(self.high)] if self.is_integer else [self.low, self.high]
+
+    def probes(self) -> list[Any]:
+        """Return the ends and, of a range, its middle: a family may take both ends of what it refuses between them."""
+        return self.ends() if self.kind == "choice" else list(dict.fromkeys([*self.ends(), self.at(0.5)]))
 
     def _between(self, low: float, high: float, share: float) -> float:
         if self.is_logarithmic:
@@ -204,7 +211,7 @@ def _problem_of_choice(choice: Distribution) -> str:
     odd = [value for value in choice.values if not isinstance(value, str | int | float | bool)]
     if odd:
         return f"A value must be a number, a text or a switch, got {odd[0]!r}. Change `values`."
-    if len({repr(value) for value in choice.values}) < len(choice.values):
+    if len({*choice.values}) < len(choice.values):
         return f"Each value of a choice counts once, got {choice.values}. Leave the repeated ones out."
     return ""
 
@@ -220,18 +227,27 @@ def _check(name: str, space: FamilySpace) -> None:
     both = sorted(space.over.keys() & space.fixed.keys())
     if both:
         raise SearchError(f"{both[0]!r} is both searched and fixed for {name}. Leave one of them out.")
-    _check_corners(name, space)
+    _check_candidates(name, space)
 
 
-def _check_corners(name: str, space: FamilySpace) -> None:
-    """Ask the family of each end and choice by itself, and then of their combinations, as far as those are few."""
-    ends = {field: distribution.ends() for field, distribution in space.over.items()}
-    first = {field: values[0] for field, values in ends.items()}
-    alone = [{**first, field: value} for field, values in ends.items() for value in values]
-    together = (dict(zip(ends, picked, strict=True)) for picked in itertools.product(*ends.values()))
-    for drawn in itertools.chain(alone, itertools.islice(together, CORNERS)):
+def _check_candidates(name: str, space: FamilySpace) -> None:
+    """Ask the family of each end, middle and choice by itself, and then of their combinations."""
+    probes = {field: distribution.probes() for field, distribution in space.over.items()}
+    first = {field: values[0] for field, values in probes.items()}
+    alone = [{**first, field: value} for field, values in probes.items() for value in values]
+    for drawn in itertools.chain(alone, _combinations(probes)):
         try:
             Candidate(name, {**space.fixed, **drawn}).hyperparameters()
         except ConfigurationError as error:
             shown = ", ".join(f"{field}={value}" for field, value in drawn.items())
             raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {error}") from None
+
+
+def _combinations(probes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield all combinations where those are few, and otherwise as many of them, spread over all, as may be asked."""
+    if math.prod(map(len, probes.values())) <= PROBES:
+        yield from (dict(zip(probes, picked, strict=True)) for picked in itertools.product(*probes.values()))
+        return
+    generator = random.Random(0)  # noqa: S311 - it picks examples
+    for _ in range(PROBES):
+        yield {field: generator.choice(values) for field, values in probes.items()}

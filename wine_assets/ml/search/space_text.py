@@ -40,7 +40,12 @@ def text_of(distribution: Distribution) -> str:
     if distribution.kind == "choice":
         return ",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in distribution.values)
     word = next(word for word, kind in KINDS.items() if kind == distribution.kind)
-    return f"{word}:{distribution.low:g}:{distribution.high:g}"
+    return f"{word}:{_number(distribution.low)}:{_number(distribution.high)}"
+
+
+def _number(value: float) -> str:
+    """Return a number as short as it can be without becoming another one."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value).removesuffix(".0")
 
 
 def _dimension(text: str, families: Sequence[str]) -> tuple[str, str, Distribution]:

@@ -13,6 +13,8 @@ from wine_assets.ml.typed import Typed
 _SEED: Any = Field(default=0, ge=0, le=2**32 - 1, description="seed of the candidates; equal seeds give equal ones")
 _TRIES = 20
 """How often a candidate is drawn anew when it was tried before."""
+_GUESSES = 1000
+"""How many draws at random then look for one that wasn't tried, before a space counts as exhausted."""
 
 
 class GridStrategy(Typed):
@@ -57,6 +59,8 @@ class Strategy(Protocol):
 
     prunes: bool
     """Whether trials are given up that are worse than most after one of their folds."""
+    learns: bool
+    """Whether candidates depend on what came of the trials before."""
     size: int | None
     """How many candidates there are, None where there is no end of them."""
 
@@ -81,7 +85,7 @@ def strategy(params: StrategyParams, space: Space, sign: int) -> Strategy:
 class Grid:
     """Every combination, in order."""
 
-    prunes = False
+    prunes = learns = False
 
     def __init__(self, space: Space) -> None:
         self._candidates = space.grid()
@@ -98,7 +102,7 @@ class Grid:
 class Random:
     """Draws of which each is a function of the seed and its own number alone, whoever asks and in whichever order."""
 
-    prunes = False
+    prunes = learns = False
     size: int | None = None
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -125,29 +129,30 @@ class Bayesian:
 
     Each draw has a seed of its own, made of the seed and its number, so that a search that goes on from its journal
     draws what it would have drawn. Trials that run count as bad ones (constant liar), so that those drawn side by
-    side differ; a candidate that was tried before is drawn anew.
+    side differ; a candidate that was tried before is drawn anew, and at random where the sampler has no other.
     """
 
+    learns = True
     size: int | None = None
 
-    def __init__(self, space: Space, params: BayesianStrategy, sign: int, storage: Any = None) -> None:
+    def __init__(self, space: Space, params: BayesianStrategy, sign: int) -> None:
         self._space, self._params, self._sign = space, params, sign
         self.prunes = params.prune
         self._optuna = _optuna(params)
-        self.study = self._optuna.create_study(direction="minimize", storage=storage, sampler=self._sampler(0, 0))
+        self.study = self._optuna.create_study(direction="minimize", sampler=self._sampler(0, 0))
         self._asked: dict[int, Any] = {}
         self._tried: set[tuple[Any, ...]] = set()
 
     def ask(self, number: int) -> Candidate | None:
-        """Return what the sampler draws given the outcomes so far; None when it finds nothing that wasn't tried."""
+        """Return what the sampler draws given the outcomes so far; None when nothing is found that wasn't tried."""
         for attempt in range(_TRIES):
             trial, candidate = self._draw(number, attempt)
             if candidate.key not in self._tried:
-                self._asked[number] = trial
-                self._tried.add(candidate.key)
-                return candidate
+                return self._taken(number, trial, candidate)
             self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-        return None
+        guesses = (drawn(self._space, self._params.seed, number, _TRIES + guess) for guess in range(_GUESSES))
+        untried = next((candidate for candidate in guesses if candidate.key not in self._tried), None)
+        return None if untried is None else self._taken(number, *self._suggested(untried))
 
     def tell(self, outcome: Outcome) -> None:
         """Let later draws know of an outcome."""
@@ -163,11 +168,21 @@ class Bayesian:
         else:
             self.study.tell(trial, state=self._state(outcome))
 
+    def _taken(self, number: int, trial: Any, candidate: Candidate) -> Candidate:
+        self._asked[number] = trial
+        self._tried.add(candidate.key)
+        return candidate
+
     def _draw(self, number: int, attempt: int) -> tuple[Any, Candidate]:
-        if number < self._params.startup_trials:
-            candidate = drawn(self._space, self._params.seed, number, attempt)
-            self.study.enqueue_trial(self._named(candidate))
         self.study.sampler = self._sampler(number, attempt)
+        if number < self._params.startup_trials:
+            return self._suggested(drawn(self._space, self._params.seed, number, attempt))
+        return self._suggested(None)
+
+    def _suggested(self, candidate: Candidate | None) -> tuple[Any, Candidate]:
+        """Return a trial of this candidate, or of what the sampler suggests."""
+        if candidate is not None:
+            self.study.enqueue_trial(self._named(candidate))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is called experimental
             trial = self.study.ask()
