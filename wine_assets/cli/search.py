@@ -12,7 +12,6 @@ from wine_assets.cli.sentences import FAILED, sentences
 from wine_assets.cli.trials_progress import TrialsProgress
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
-from wine_assets.ml.search.params import DEFAULT_TRIALS
 
 OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
 BUDGET = OptionGroup(Budget, "Budget")
@@ -86,7 +85,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         "strategy": _strategy(strategy, seed, sampler),
         "space": _space(space or [], family or ["logistic_regression"]),
         "objective": OBJECTIVE.given(options),
-        "budget": _budget(BUDGET.given(options), strategy),
+        "budget": BUDGET.given(options),
         "failures": FAILURES.given(options),
         "backend": _backend(backend, workers=workers, address=address, chunk_trials=chunk_trials),
     }
@@ -98,13 +97,6 @@ def _strategy(kind: str, seed: int, sampler: str) -> dict[str, Any]:
     if kind == "grid":
         return {kind: {}}
     return {kind: {"seed": seed, **({"sampler": sampler} if kind == "bayesian" else {})}}
-
-
-def _budget(given: dict[str, Any], strategy: str) -> dict[str, Any]:
-    """Let draws that would never end have the default number of trials."""
-    if strategy != "grid" and "trials" not in given and "seconds" not in given:
-        return {**given, "trials": DEFAULT_TRIALS}
-    return given
 
 
 def _space(texts: list[str], families: list[str]) -> dict[str, Any]:

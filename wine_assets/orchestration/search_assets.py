@@ -9,7 +9,6 @@ import dagster as dg
 from wine_assets.errors import SearchError, WineAssetsError
 from wine_assets.execution.compute import ComputeRequest
 from wine_assets.execution.trials.backends import StepsBackend, run_trials
-from wine_assets.execution.trials.session import Session
 from wine_assets.ml.search import objective, picture, report
 from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.space import Space
@@ -45,7 +44,7 @@ def _failing_in_a_sentence(compute: Callable[..., Any]) -> Callable[..., Any]:
 )
 def plan(config: SearchConfig, binarized_wine: Any) -> Iterator[dg.DynamicOutput[Any]]:
     """Yield the chunks."""
-    yield from _failing_in_a_sentence(_chunks)(config, searches.session(config.params(), binarized_wine))
+    yield from _failing_in_a_sentence(_chunks)(config, binarized_wine)
 
 
 @dg.op(
@@ -96,20 +95,23 @@ def asset(request: ComputeRequest) -> dg.AssetsDefinition:
     return hyperparameter_search
 
 
-def _chunks(config: SearchConfig, session: Session) -> Iterator[dg.DynamicOutput[Any]]:
+def _chunks(config: SearchConfig, stored: io.Stored) -> list[dg.DynamicOutput[Any]]:
+    session = searches.session(config.params(), stored)
     shared = {"params": config.params().model_dump(mode="json"), "backend": config.backend.model_dump(mode="json")}
     if not isinstance(config.backend, StepsBackend):
-        yield dg.DynamicOutput({**shared, "numbers": None}, mapping_key="all")
-        return
+        return [dg.DynamicOutput({**shared, "numbers": None}, mapping_key="all")]
     total = session.conductor(lambda *_: None).total
     if total is None:
         raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
     size = config.backend.chunk_trials
     digits = len(str(total))
-    for first in range(0, total, size):
-        last = min(first + size, total) - 1
-        key = f"trials_{first:0{digits}}_to_{last:0{digits}}"
-        yield dg.DynamicOutput({**shared, "numbers": [first, last]}, mapping_key=key)
+    ranges = [(first, min(first + size, total) - 1) for first in range(0, total, size)]
+    return [
+        dg.DynamicOutput(
+            {**shared, "numbers": [first, last]}, mapping_key=f"trials_{first:0{digits}}_to_{last:0{digits}}"
+        )
+        for first, last in ranges
+    ]
 
 
 def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) -> Any:

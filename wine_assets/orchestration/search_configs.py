@@ -8,7 +8,7 @@ from pydantic import Field
 from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
-from wine_assets.ml.search.params import DEFAULT_TRIALS, SearchParams
+from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.space import Distribution, FamilySpace
 from wine_assets.ml.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy
 from wine_assets.orchestration.configs import NEGATIVE_CLASSES, SOURCE, SourceConfig
@@ -76,7 +76,7 @@ class SearchConfig(dg.Config, SearchParams):
         default={}, description="the fields that are searched, by family; the default is C from 1e-4 to 1e2"
     )
     objective: ObjectiveConfig = Field(default=ObjectiveConfig(), description="what candidates are compared by")
-    budget: BudgetConfig = Field(default=BudgetConfig(trials=DEFAULT_TRIALS), description="when the search ends")
+    budget: BudgetConfig = Field(default=BudgetConfig(), description="when the search ends")
     failures: FailuresConfig = Field(default=FailuresConfig(), description="what happens to trials that fail")
     backend: PoolBackendConfig | StepsBackendConfig | DaskBackendConfig | RayBackendConfig = Field(
         default=PoolBackendConfig(), discriminator="kind", description="where trials run; the default is the pool"

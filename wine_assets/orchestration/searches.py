@@ -20,8 +20,8 @@ from wine_assets.ml.search.trials import Outcome
 from wine_assets.orchestration import io
 from wine_assets.orchestration.search_configs import SearchConfig, SearchJobConfig
 
-CHUNKS = "chunks"
-"""The key of the IO manager by which steps of a search hand each other what to do."""
+CHUNKS = "io_manager"
+"""The key of the IO manager by which steps of a search hand each other what to do: Dagster's own default."""
 _LOGGED_EVERY_S = 5.0
 _backends: pydantic.TypeAdapter[BackendParams] = pydantic.TypeAdapter(
     Annotated[BackendParams, pydantic.Field(discriminator="kind")]
@@ -47,8 +47,7 @@ def fields(config: SearchConfig) -> dict[str, Any]:
         if isinstance(told[name], dict) and "kind" in told[name]:
             kind = told[name].pop("kind")
             told[name] = {kind: told[name]}
-    found: dict[str, Any] = _without_nothing(told)
-    return found
+    return told
 
 
 def launch_config(config: SearchJobConfig) -> dict[str, Any]:
@@ -56,12 +55,6 @@ def launch_config(config: SearchJobConfig) -> dict[str, Any]:
     told = fields(config)
     source = config.source.model_dump(mode="json")
     return told | {"source": {source.pop("kind"): source}, "negative_classes": [*config.negative_classes]}
-
-
-def _without_nothing(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nothing(item) for name, item in value.items() if item is not None}
-    return value
 
 
 class Told:

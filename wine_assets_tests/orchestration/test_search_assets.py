@@ -54,7 +54,7 @@ def test_a_search_is_a_table_a_report_and_the_best_of_it(pipeline: Pipeline) -> 
     assert result.success
     shown, trials = pipeline.metadata(SEARCH), table(pipeline)
     assert list(trials["number"]) == [0, 1, 2, 3]
-    best: Any = trials.loc[int(trials["mean"].idxmin())]
+    best: Any = trials.sort_values("mean").iloc[0]
     found: Any = shown["best"].value
     assert found["number"] == best["number"]
     assert found["hyperparameters"]["C"] == best["C"]
@@ -111,7 +111,7 @@ def test_ten_thousand_candidates_are_as_many_steps_as_were_asked_for(pipeline: P
 
 
 def test_steps_need_to_know_how_many_trials_there_are(pipeline: Pipeline) -> None:
-    result = search(pipeline, budget={"trials": None, "seconds": 5.0}, backend={"steps": {}})
+    result = search(pipeline, budget={"seconds": 5.0}, backend={"steps": {}})
     [said] = failures(result)
     assert said == "The backend `steps` has to know how many trials there are. Give `budget.trials`."
 
@@ -123,7 +123,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"space": over(C={"kind": "uniform", "low": 2.0, "high": 1.0})}, "`low` must be below `high`, got 2 and 1"),
     ({"space": over(l1_ratio=choice(0.0, 1.0))}, "solver 'lbfgs' can't fit a lasso"),
     ({"strategy": {"grid": {}}, "space": over(C={"kind": "uniform", "low": 1.0, "high": 2.0})}, "A grid needs a list"),
-    ({"budget": {"trials": None}}, "never runs out of candidates"),
     ({"budget": {"trials": 0}}, "greater than or equal to 1, got 0"),
 ]
 

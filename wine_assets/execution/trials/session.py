@@ -66,7 +66,7 @@ class Session:
         params = self.params
         chosen = strategy(params.strategy, Space.checked(params.space), params.objective.sign)
         conductor = Conductor(
-            chosen, params.budget, params.failures.retries, params.objective.sign, record=record, numbers=numbers
+            chosen, params.bounded, params.failures.retries, params.objective.sign, record=record, numbers=numbers
         )
         conductor.recall(self.journal.outcomes())
         return conductor

@@ -22,7 +22,10 @@ class Budget(Typed):
     where: ClassVar[str] = "budget"
 
     trials: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="most trials; empty for all that the strategy has (a grid's)"
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="most trials; empty for all of a grid, and for 30 draws unless there is another end",
     )
     seconds: float | None = Field(
         default=None, gt=0, description="seconds after which no trial is begun; empty for no such end"

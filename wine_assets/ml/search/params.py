@@ -8,10 +8,11 @@ from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.search.space import FamilySpace, Space
-from wine_assets.ml.search.strategies import RandomStrategy, StrategyParams, require_bounded
+from wine_assets.ml.search.strategies import RandomStrategy, StrategyParams
 from wine_assets.ml.typed import Typed
 
 DEFAULT_TRIALS = 30
+"""How many draws are made when nothing says when to end."""
 
 
 class SearchParams(Typed):
@@ -27,7 +28,7 @@ class SearchParams(Typed):
         default={}, description="the fields that are searched, by family; the default is C from 1e-4 to 1e2"
     )
     objective: ObjectiveParams = Field(default=ObjectiveParams(), description="what candidates are compared by")
-    budget: Budget = Field(default=Budget(trials=DEFAULT_TRIALS), description="when the search ends")
+    budget: Budget = Field(default=Budget(), description="when the search ends")
     failures: Failures = Field(default=Failures(), description="what happens to trials that fail")
 
     @model_validator(mode="after")
@@ -35,8 +36,15 @@ class SearchParams(Typed):
         space = Space.checked(self.space)
         if self.strategy.kind == "grid":
             space.grid()
-        require_bounded(self.strategy, self.budget.trials, self.budget.seconds)
         return self
+
+    @property
+    def bounded(self) -> Budget:
+        """The budget, with an end: draws have none of their own, as a grid has."""
+        budget = self.budget
+        if self.strategy.kind == "grid" or budget.trials is not None or budget.seconds is not None:
+            return budget
+        return budget.model_copy(update={"trials": DEFAULT_TRIALS})
 
     def identity(self) -> dict[str, Any]:
         """Return what two searches share that may go on from each other's trials: all but when they end."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from wine_assets.errors import MissingExtraError, SearchError
+from wine_assets.errors import MissingExtraError
 from wine_assets.ml.search.space import FAMILY, Candidate, Distribution, Space
 from wine_assets.ml.search.trials import Outcome
 from wine_assets.ml.typed import Typed
@@ -269,11 +269,3 @@ def _optuna(params: BayesianStrategy) -> Any:
             raise MissingExtraError("gp", "The sampler `gp`") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def require_bounded(params: StrategyParams, trials: int | None, seconds: float | None) -> None:
-    """Raise SearchError for draws that would never end."""
-    if not isinstance(params, GridStrategy) and trials is None and seconds is None:
-        raise SearchError(
-            f"The strategy `{params.kind}` never runs out of candidates. Give `budget.trials` or `budget.seconds`."
-        )

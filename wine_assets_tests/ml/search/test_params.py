@@ -16,7 +16,7 @@ LIST = {FAMILY: family_space(C=choice(1, 2))}
 
 def test_the_default_is_thirty_draws_at_random() -> None:
     assert SearchParams().strategy == RandomStrategy()
-    assert SearchParams().budget.trials == DEFAULT_TRIALS == 30
+    assert SearchParams().bounded.trials == DEFAULT_TRIALS == 30
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,6 @@ def test_the_default_is_thirty_draws_at_random() -> None:
         ({"space": {"forest": family_space()}}, "no family 'forest'"),
         ({"strategy": GridStrategy(), "space": STRENGTH}, "A grid needs a list of values for `C`"),
         ({"strategy": GridStrategy()}, "A grid needs a list of values for `C`"),
-        ({"budget": Budget()}, "`random` never runs out of candidates"),
-        ({"strategy": BayesianStrategy(), "budget": Budget(patience=3)}, "`bayesian` never runs out of candidates"),
         ({"strategy": {"kind": "annealing"}}, "annealing"),
         ({"stratgey": RandomStrategy()}, "Did you mean `strategy`"),
     ],
@@ -40,7 +38,7 @@ def test_what_can_not_be_searched_is_refused(fields: dict[str, Any], complaint: 
 
 def test_a_refusal_of_the_whole_search_is_of_its_own_kind() -> None:
     with pytest.raises(SearchError):
-        SearchParams(budget=Budget())
+        SearchParams(strategy=GridStrategy())
 
 
 def test_a_grid_needs_no_budget() -> None:
@@ -70,3 +68,11 @@ def test_a_search_with_another_budget_goes_on_from_the_same_trials() -> None:
 )
 def test_another_search_has_trials_of_its_own(other: SearchParams) -> None:
     assert other.identity() != SearchParams().identity()
+
+
+def test_a_search_has_an_end_whatever_was_said_of_it() -> None:
+    assert SearchParams(strategy=BayesianStrategy(), budget=Budget(patience=3)).bounded == Budget(trials=30, patience=3)
+    for budget in (Budget(trials=5), Budget(seconds=1.0)):
+        assert SearchParams(budget=budget).bounded == budget
+    grid = SearchParams(strategy=GridStrategy(), space={"logistic_regression": family_space(C=choice(1.0))})
+    assert grid.bounded == Budget(), "a grid ends by itself"

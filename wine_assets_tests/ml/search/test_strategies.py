@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wine_assets.errors import ConfigurationError, MissingExtraError, SearchError
+from wine_assets.errors import ConfigurationError, MissingExtraError
 from wine_assets.ml.search.space import Candidate, Space
 from wine_assets.ml.search.strategies import (
     Bayesian,
@@ -15,7 +15,6 @@ from wine_assets.ml.search.strategies import (
     RandomStrategy,
     Strategy,
     StrategyParams,
-    require_bounded,
     strategy,
 )
 from wine_assets.ml.search.trials import Outcome, State
@@ -236,18 +235,6 @@ def test_a_gaussian_process_draws_where_torch_is_installed() -> None:
     narrow = space(C=between(1e-4, 1e2, "log_uniform"))
     params = BayesianStrategy(sampler="gp", startup_trials=4)
     assert course(made(params, narrow), range(8)) == course(made(params, narrow), range(8))
-
-
-@pytest.mark.parametrize("params", [RandomStrategy(), BayesianStrategy()])
-def test_draws_without_end_need_a_budget(params: StrategyParams) -> None:
-    with pytest.raises(SearchError, match=f"`{params.kind}` never runs out.*`budget.trials` or `budget.seconds`"):
-        require_bounded(params, None, None)
-    require_bounded(params, 1, None)
-    require_bounded(params, None, 1.0)
-
-
-def test_a_grid_ends_by_itself() -> None:
-    require_bounded(GridStrategy(), None, None)
 
 
 @pytest.mark.parametrize("fields", [{"seed": -1}, {"startup_trials": 0}, {"sampler": "cma"}, {"prune": "yes"}])
