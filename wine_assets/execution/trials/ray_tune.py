@@ -1,7 +1,14 @@
-"""The backend `ray`: Ray Tune, to which our strategy is a searcher, on its own cluster or one by its address."""
+"""The backend `ray`: Ray Tune, to which our strategy is a searcher, on its own cluster or one by its address.
+
+What Tune calls a trial is here a lane: an actor that runs one batch of our trials after another until there are no
+more, so that it, and what it has loaded, serves the whole search. Tune keeps the lanes running, replaces those that
+die and brings what they report; an actor without cores, the desk, is where they fetch their batches.
+"""
 
 import contextlib
+import logging
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +16,7 @@ from typing import Any
 import msgspec
 
 from wine_assets.errors import FailedSearchError, MissingExtraError
+from wine_assets.execution.environment import environment
 from wine_assets.execution.trials import there
 from wine_assets.execution.trials.backends import RayBackend
 from wine_assets.execution.trials.pool import usable_cores
@@ -16,111 +24,188 @@ from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
 from wine_assets.ml.search.trials import Outcome, Trial, failed
 
-TRIALS, OUTCOME, NUMBER = "trials", "outcome", "number"
-"""What a batch's config holds, and its results: Tune flattens what isn't text, and asks for a number to compare."""
+LANE, OUTCOMES, DONE = "lane", "outcomes", "done"
+"""What a lane's config holds, and its results; outcomes as JSON, since Tune takes objects apart."""
+REPORTED_S = 1.0
+"""The seconds of work after which a lane reports, and of which no more is lost when its actor dies."""
+_QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is kept here, not in CSV, JSON and TensorBoard
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends a search as it does with every other backend
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # an actor that died is an outcome
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the journal is what a search goes on from
+    "TUNE_WARN_THRESHOLD_S": "60",  # a strategy may think
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # which is to become the default, as a warning says
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new one has tables even where it is to be silent
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+}
 
 
 def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> None:
-    """Run trials until there are none, in batches, each batch being what Ray Tune calls a trial.
+    """Run trials until there are none, in batches, on lanes of Ray Tune.
 
     Raise MissingExtraError without Ray, and FailedSearchError for a cluster that isn't there.
     """
-    with _ray(params) as ray, tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
+    with environment(_QUIET), _ray(params) as ray, tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
         from ray import tune
 
-        cores = int(ray.cluster_resources().get("CPU", 1))
+        cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         most = min(params.workers or cores, cores)
+        desk = ray.remote(num_cpus=0)(_Desk).remote()
+        given = tune.with_parameters(_lane_class(), workload=workload, desk=desk)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_trainable(), workload=workload), {"cpu": 1}),
+            tune.with_resources(given, {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=_searcher(conductor, params.batch_trials, most),
+                search_alg=_searcher(_Lanes(conductor, desk, 1 if conductor.learns else params.batch_trials, most)),
                 num_samples=-1,
                 max_concurrent_trials=most,
-                reuse_actors=True,
+                trial_dirname_creator=lambda lane: lane.trial_id,
             ),
             run_config=tune.RunConfig(
-                storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
         tuner.fit()
 
 
-def _trainable() -> type:
-    """Return the class whose objects run a batch on a worker of Ray, one trial a step."""
+class _Desk:
+    """Where lanes fetch their batches: an actor that waits with those for whom there is none yet."""
+
+    def __init__(self) -> None:
+        self._batches: dict[str, Any] = {}
+
+    async def put(self, lane: str, batch: str | None) -> None:
+        """Leave a batch for a lane; None sends it home."""
+        await self._of(lane).put(batch)
+
+    async def take(self, lane: str) -> str | None:
+        """Return a lane's next batch when there is one."""
+        batch: str | None = await self._of(lane).get()
+        return batch
+
+    def _of(self, lane: str) -> Any:
+        import asyncio
+
+        return self._batches.setdefault(lane, asyncio.Queue())
+
+
+class _Lane:
+    """What Ray Tune calls a trainable, but for its base class; a step reports about a second's work."""
+
+    def setup(self, config: dict[str, Any], workload: Workload, desk: Any) -> None:
+        """Take note of whom to ask for trials, and of what they have in common."""
+        self._lane, self._workload, self._desk = config[LANE], workload, desk
+        self._trials: deque[Trial] = deque()
+
+    def step(self) -> dict[str, Any]:
+        """Run trials of the batch, or of a new one once that is done."""
+        began, outcomes = time.monotonic(), list[Outcome]()
+        if not self._trials and not self._fetch():
+            return {OUTCOMES: "[]", DONE: True}
+        while self._trials and time.monotonic() - began < REPORTED_S:
+            outcomes.append(there.run_there(self._trials.popleft(), self._workload, self._lane))
+        return {OUTCOMES: msgspec.json.encode(outcomes).decode(), DONE: False}
+
+    def cleanup(self) -> None:
+        """End the worker process."""
+        there.release()
+
+    def _fetch(self) -> bool:
+        import ray
+
+        batch = ray.get(self._desk.take.remote(self._lane))
+        self._trials = deque(msgspec.json.decode(batch, type=list[Trial])) if batch else deque()
+        return batch is not None
+
+
+def _lane_class() -> type:
     from ray import tune
 
-    class Batch(tune.Trainable):
-        """Runs the trials of a batch in a worker process, which the next batch on the same actor goes on with."""
+    return type("Lane", (_Lane, tune.Trainable), {})
 
-        def setup(self, config: dict[str, Any], workload: Workload) -> None:  # type: ignore[override]
-            self._workload = workload
-            self.reset_config(config)
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._trials = deque(msgspec.convert(new_config[TRIALS], list[Trial]))
+class _Lanes:
+    """The lanes, and which trials each of them has: hands them batches, and the conductor their outcomes."""
+
+    def __init__(self, conductor: Conductor, desk: Any, size: int, most: int) -> None:
+        self._conductor, self._desk, self._size, self._most = conductor, desk, size, most
+        self._running: dict[str, list[Trial]] = {}
+        self._unbegun: deque[Trial] = deque()
+
+    def opened(self, lane: str) -> bool:
+        """Return whether there is anything to do for a new lane, which then has it."""
+        self._running[lane] = []
+        self._fill()
+        if self._running[lane]:
             return True
+        del self._running[lane]
+        return False
 
-        def step(self) -> dict[str, Any]:
-            outcome = there.run_there(self._trials.popleft(), self._workload, "ray")
-            return {OUTCOME: msgspec.json.encode(outcome).decode(), NUMBER: outcome.number, "done": not self._trials}
+    @property
+    def are_all_closed(self) -> bool:
+        """Whether no lane is left, and so no trial either."""
+        return not self._running
 
-        def cleanup(self) -> None:
-            there.release()
-
-    return Batch
-
-
-class _Batches:
-    """What Ray Tune calls a searcher, but for its base class: hands it our trials in batches, and us its outcomes."""
-
-    def __init__(self, conductor: Conductor, size: int, most: int, **given: Any) -> None:
-        super().__init__(**given)
-        self._conductor, self._size, self._most = conductor, size, most
-        self._running: dict[str, dict[int, Trial]] = {}
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next batch, None while there is nothing to begin, and FINISHED when there will be no more."""
-        batch = list(_batch(self._conductor, self._size, self._most))
-        if not batch:
-            return None if self._running else "FINISHED"
-        self._running[trial_id] = {trial.number: trial for trial in batch}
-        return {TRIALS: msgspec.to_builtins(batch)}
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take note of one outcome of a batch."""
-        outcome = msgspec.json.decode(result[OUTCOME], type=Outcome)
-        if self._running.get(trial_id, {}).pop(outcome.number, None) is not None:
+    def reported(self, lane: str, outcomes: list[Outcome]) -> None:
+        """Take note of outcomes; give the lanes that have nothing to do something, or send all of them home."""
+        done = {outcome.number for outcome in outcomes}
+        self._running[lane] = [trial for trial in self._running[lane] if trial.number not in done]
+        for outcome in outcomes:
             self._conductor.tell(outcome)
+        self._fill()
+        if not any(self._running.values()):
+            for idle in self._running:
+                self._desk.put.remote(idle, None)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - Ray's
-        """Take note of the last outcome of a batch, and of the trials of it that have none."""
-        if result:
-            self.on_trial_result(trial_id, result)
-        for trial in self._running.pop(trial_id, {}).values():
+    def died(self, lane: str) -> None:
+        """Take note of a lane that died: of its trials the first was being run, and the others go to other lanes."""
+        trials = self._running.pop(lane, [])
+        self._unbegun.extend(trials[1:])
+        for trial in trials[:1]:
             self._conductor.tell(failed(trial, "The worker of Ray that it ran on ended before it did."))
+        self._fill()
 
-    def save(self, checkpoint_path: str) -> None:
-        """Write nothing: the journal is what a search goes on from."""
+    def _fill(self) -> None:
+        for lane in [lane for lane, trials in self._running.items() if not trials]:
+            self._running[lane] = [*self._batch()]
+            if self._running[lane]:
+                self._desk.put.remote(lane, msgspec.json.encode(self._running[lane]).decode())
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Read nothing."""
+    def _batch(self) -> Iterator[Trial]:
+        """Yield up to as many trials as a batch has, fewer where a lane would have nothing to do otherwise."""
+        left = self._conductor.left()
+        for _ in range(self._size if left is None else max(1, min(self._size, left // (2 * self._most)))):
+            trial = self._unbegun.popleft() if self._unbegun else self._conductor.next()
+            if trial is None:
+                return
+            yield trial
 
 
-def _searcher(conductor: Conductor, size: int, most: int) -> Any:
+def _searcher(lanes: _Lanes) -> Any:
+    """Return what Ray Tune asks for lanes and tells of what they report."""
     from ray.tune.search import Searcher
 
-    return type("Strategy", (_Batches, Searcher), {})(conductor, size, most, metric=NUMBER, mode="min")
+    class Strategy(Searcher):  # type: ignore[misc]  # Ray says nothing of its types
+        def suggest(self, trial_id: str) -> Any:
+            if lanes.opened(trial_id):
+                return {LANE: trial_id}
+            return Searcher.FINISHED if lanes.are_all_closed else None
 
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            lanes.reported(trial_id, msgspec.json.decode(result[OUTCOMES], type=list[Outcome]))
 
-def _batch(conductor: Conductor, size: int, most: int) -> Iterator[Trial]:
-    """Yield up to `size` trials, and fewer where all workers would not have something to do otherwise."""
-    left = conductor.left()
-    fair = size if left is None else max(1, min(size, left // (2 * most)))
-    for _ in range(fair):
-        trial = conductor.next()
-        if trial is None:
-            return
-        yield trial
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - Ray's
+            lanes.died(trial_id)
+
+        def save(self, checkpoint_path: str) -> None:
+            """Write nothing: the journal is what a search goes on from."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Read nothing."""
+
+    return Strategy()
 
 
 @contextlib.contextmanager
@@ -130,18 +215,16 @@ def _ray(params: RayBackend) -> Iterator[Any]:
         import ray.tune
     except ImportError as error:
         raise MissingExtraError("ray", "The backend `ray`") from error
+    if ray.is_initialized():  # within a step that Ray runs
+        yield ray
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    own = {"address": "local", "num_cpus": params.workers or usable_cores(), "include_dashboard": False}
     try:
-        if params.address:
-            ray.init(address=params.address, log_to_driver=False, configure_logging=False)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=params.workers or usable_cores(),
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-            )
-    except ConnectionError as error:
+        ray.init(
+            **({"address": params.address} if params.address else own), log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, ValueError) as error:
         raise FailedSearchError(
             f"There is no Ray cluster at {params.address!r} ({error}). Start one, or change `backend.address`."
         ) from error

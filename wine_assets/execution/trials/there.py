@@ -2,9 +2,10 @@
 
 import threading
 
+from wine_assets.errors import FailedSearchError
 from wine_assets.execution.trials.workers import Workers
 from wine_assets.execution.trials.workload import Workload
-from wine_assets.ml.search.trials import Outcome, Trial
+from wine_assets.ml.search.trials import Outcome, Trial, failed
 
 _mine = threading.local()
 _all: list[Workers] = []
@@ -12,12 +13,11 @@ _all: list[Workers] = []
 
 def run_there(trial: Trial, workload: Workload, search: str) -> Outcome:
     """Run a trial in this thread's worker process, which is kept for the next trial of the same search."""
-    outcomes: list[Outcome] = []
-    workers = _workers(workload, search)
-    workers.begin(trial)
-    while not outcomes:
-        outcomes = workers.wait()
-    return outcomes[0]
+    try:
+        return _outcome(trial, _workers(workload, search))
+    except FailedSearchError as error:
+        _end_mine()
+        return failed(trial, str(error))
 
 
 def release() -> None:
@@ -26,10 +26,28 @@ def release() -> None:
         _all.pop().close()
 
 
+def _outcome(trial: Trial, workers: Workers) -> Outcome:
+    outcomes: list[Outcome] = []
+    workers.begin(trial)
+    while not outcomes:
+        outcomes = workers.wait()
+    return outcomes[0]
+
+
+def _end_mine() -> None:
+    """End this thread's worker process."""
+    known: tuple[str, Workers] | None = getattr(_mine, "workers", None)
+    _mine.workers = None
+    if known is not None and known[1] in _all:
+        _all.remove(known[1])
+        known[1].close()
+
+
 def _workers(workload: Workload, search: str) -> Workers:
     known: tuple[str, Workers] | None = getattr(_mine, "workers", None)
     if known is not None and known[0] == search and known[1] in _all:
         return known[1]
+    _end_mine()
     workers = Workers(workload, 1)
     _all.append(workers)
     _mine.workers = (search, workers)

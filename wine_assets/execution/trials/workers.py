@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
@@ -22,9 +23,8 @@ from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.trials import Outcome, Trial, failed
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_STOP_S = 5.0
-_FRUITLESS = 3
-"""How many workers in a row may end without having run a trial before the search is given up."""
+_STOP_S = 60.0
+"""How long a process that was killed may take to go, on a machine that has too much to do."""
 
 
 @dataclass
@@ -45,7 +45,6 @@ class Workers:
         self._workers: list[_Worker] = []
         self._exits: dict[int, int] = {}
         self._is_ready = False
-        self._fruitless = 0
         ours, theirs = socket.socketpair()
         self._control = Connection(ours.detach())
         with theirs:
@@ -87,10 +86,12 @@ class Workers:
     def begin(self, trial: Trial) -> None:
         """Have a worker that is free run a trial."""
         worker = next(worker for worker in self._workers if worker.trial is None)
+        if worker.connection.poll():  # nothing comes from a worker that was asked for nothing, but its end
+            worker = self._replaced(worker)[0]
         worker.trial, worker.began, worker.is_late = trial, time.monotonic(), False
         try:
             worker.connection.send(trial)
-        except OSError:  # it died while it had nothing to do; `wait` sees that, and says so of this trial
+        except OSError:  # it died this very moment; `wait` sees that, and says so of this trial
             return
 
     def wait(self, seconds: float | None = None) -> list[Outcome]:
@@ -144,26 +145,27 @@ class Workers:
 
     def _started(self) -> _Worker:
         ours, theirs = socket.socketpair()
+        connection = Connection(ours.detach())
         with theirs:
             self._tell((template.FORK, 0))
             send_handle(self._control, theirs.fileno(), self._template.pid)
         said, pid, _ = self._heard()
         while said != template.STARTED:
             said, pid, _ = self._heard()
-        return _Worker(Connection(ours.detach()), pid)
+        return _Worker(connection, pid)
 
-    def _patience(self, busy: "object", seconds: float | None) -> float | None:
+    def _patience(self, busy: Iterable[_Worker], seconds: float | None) -> float | None:
         timeout = self._workload.timeout_s
-        ends = [worker.began + timeout for worker in busy if not worker.is_late] if timeout else []  # type: ignore[attr-defined]
+        ends = [worker.began + timeout for worker in busy if not worker.is_late] if timeout else []
         until = max(min(ends) - time.monotonic(), 0.0) if ends else None
         given = [value for value in (until, seconds) if value is not None]
         return min(given) if given else None
 
-    def _stop_late(self, busy: "object") -> None:
+    def _stop_late(self, busy: Iterable[_Worker]) -> None:
         timeout = self._workload.timeout_s
         if timeout is None:
             return
-        for worker in busy:  # type: ignore[attr-defined]
+        for worker in busy:
             if worker.trial is not None and not worker.is_late and time.monotonic() >= worker.began + timeout:
                 worker.is_late = True
                 self._tell((template.KILL, worker.pid))
@@ -175,22 +177,28 @@ class Workers:
             outcome: Outcome = worker.connection.recv()
         except (EOFError, OSError):
             return self._buried(worker, trial)
+        if worker.is_late:  # it is being killed, and must not be given another trial
+            return self._buried(worker, trial)
         worker.trial = None
-        self._fruitless = 0
         return outcome
 
     def _buried(self, worker: _Worker, trial: Trial) -> Outcome:
         """Replace a worker that is gone; return that as the outcome of its trial."""
+        seconds = time.monotonic() - worker.began
+        _, code = self._replaced(worker)
+        reason = f"Its process ended in the middle, {_of_exit(code)}."
+        if worker.is_late:
+            reason = f"It took longer than {self._workload.timeout_s:g} s (`failures.timeout_s`)."
+        return failed(trial, reason, seconds)
+
+    def _replaced(self, worker: _Worker) -> tuple[_Worker, int]:
+        """Return the worker that takes the place of one that is gone, and the exit code of that one."""
         worker.connection.close()
         while worker.pid not in self._exits:
             self._heard()
         code = self._exits.pop(worker.pid)
-        seconds = time.monotonic() - worker.began
-        reason = f"Its process ended in the middle, {_of_exit(code)}."
-        if worker.is_late:
-            reason = f"It took longer than {self._workload.timeout_s:g} s (`failures.timeout_s`)."
-        self._workers[self._workers.index(worker)] = self._started()
-        return failed(trial, reason, seconds)
+        started = self._workers[self._workers.index(worker)] = self._started()
+        return started, code
 
 
 def _of_exit(code: int) -> str:

@@ -1,0 +1,121 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+
+import pytest
+
+from wine_assets.execution.trials import template
+from wine_assets_tests.execution.trials import acting
+from wine_assets_tests.execution.trials.acting import pids, trial
+from wine_assets_tests.execution.trials.processes import PATIENCE_S, all_gone, eventually, is_running
+
+
+@dataclass
+class Template:
+    """A template process, and the connection on which it is told what to do."""
+
+    process: "subprocess.Popen[bytes]"
+    control: Connection
+
+    def heard(self) -> tuple[str, int, int]:
+        assert self.control.poll(PATIENCE_S)
+        said: tuple[str, int, int] = self.control.recv()
+        return said
+
+    def forked(self) -> tuple[int, Connection]:
+        """Return a worker's process, and the connection on which it takes trials."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.control.send((template.FORK, 0))
+            send_handle(self.control, theirs.fileno(), self.process.pid)
+        said, pid, _ = self.heard()
+        assert said == template.STARTED
+        return pid, Connection(ours.detach())
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Template]:
+    """A template that has loaded what trials need; it ends when nobody is there to tell it anything."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    started = Template(process, Connection(ours.detach()))
+    started.control.send(acting.workload())
+    assert started.heard() == (template.READY, 0, 0)
+    yield started
+    started.control.close()
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_worker_runs_the_trials_that_come_until_nobody_sends_any(shared: Template) -> None:
+    pid, connection = shared.forked()
+    for number in range(3):
+        connection.send(trial(number))
+        assert connection.recv().number == number
+    connection.close()
+    assert shared.heard() == (template.ENDED, pid, 0)
+
+
+def test_a_worker_whose_listener_is_gone_ends_by_itself(shared: Template, trace: Path) -> None:
+    pid, connection = shared.forked()
+    connection.send(trial(0, "wait", trace=str(trace)))
+    eventually(lambda: pids(trace))
+    connection.close()
+    assert shared.heard() == (template.ENDED, pid, 0)
+
+
+def test_the_end_of_each_worker_is_told_with_its_status(shared: Template) -> None:
+    (killed, one), (gone, other) = shared.forked(), shared.forked()
+    other.send(trial(0, "exit"))
+    assert shared.heard() == (template.ENDED, gone, 7)
+    shared.control.send((template.KILL, killed))
+    assert shared.heard() == (template.ENDED, killed, -signal.SIGKILL)
+    one.close()
+    other.close()
+
+
+def test_no_process_but_its_own_is_killed(shared: Template) -> None:
+    """A worker may have ended, and its number be another process's, when the order to kill it comes."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        shared.control.send((template.KILL, stranger.pid))
+        pid, connection = shared.forked()
+        assert is_running(stranger.pid)
+        stranger.communicate(b"\n")
+    connection.close()
+    assert shared.heard() == (template.ENDED, pid, 0)
+
+
+def test_workers_do_not_survive_the_template(trace: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    own = Template(process, Connection(ours.detach()))
+    own.control.send(acting.workload())
+    assert own.heard()[0] == template.READY
+    workers = [own.forked() for _ in range(2)]
+    workers[0][1].send(trial(0, "hang", trace=str(trace)))
+    eventually(lambda: pids(trace))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE_S)
+    eventually(lambda: all_gone(pid for pid, _ in workers))
+    own.control.close()
+    for _, connection in workers:
+        connection.close()
+
+
+def test_a_parent_that_is_gone_before_anything_was_said_is_no_error() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, ours:
+        command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, said) == (0, b"")
