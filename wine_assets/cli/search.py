@@ -60,6 +60,13 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     chunk_trials: Annotated[
         int | None, _option(text="Trials of one step, for the backend steps.", default="10")
     ] = None,
+    nested_folds: Annotated[
+        int | None,
+        _option(text="Parts of the rows held out of a whole search each, to score what it finds.", default="none"),
+    ] = None,
+    study: Annotated[
+        bool, typer.Option("--study", help="Write an Optuna study, too, for optuna-dashboard.", rich_help_panel=_PANEL)
+    ] = False,
     source: data_options.Source = None,
     query: data_options.Query = None,
     database: data_options.Database = None,
@@ -87,6 +94,8 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         "objective": OBJECTIVE.given(options),
         "budget": BUDGET.given(options),
         "failures": FAILURES.given(options),
+        "nested_folds": nested_folds or 0,
+        "study": study,
         "backend": _backend(backend, workers=workers, address=address, chunk_trials=chunk_trials),
     }
     if not _run(data, fields, as_json=as_json, debug=debug):
@@ -137,7 +146,7 @@ def _run(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, d
 
 
 def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:
-    names = ("metric", "trials", "finished", "pruned", "failed", "seconds_of_trials", "best", "simplest")
+    names = ("metric", "trials", "finished", "pruned", "failed", "seconds_of_trials", "best", "simplest", "nested")
     return {
         "status": "succeeded" if finished.success else "failed",
         "error": wording.in_flags(finished.error),
@@ -145,6 +154,7 @@ def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:
         **{name: metadata.get(name) for name in names},
         "table": metadata.get("path"),
         "report": metadata.get("report"),
+        "study": metadata.get("study"),
     }
 
 
@@ -166,9 +176,18 @@ def _show(result: dict[str, Any], console: Any) -> None:
         f"{result['failed']} failed; {result['seconds_of_trials']:.1f} s of fitting and scoring.",
         markup=False,
     )
+    if result["nested"]:
+        outer = result["nested"]
+        console.print(
+            f"Nested cross-validation, {len(outer['scores'])} outer folds: {result['metric']} {outer['mean']:.4f} "
+            f"± {outer['standard_error']:.4f}, on rows that the search had not seen.",
+            markup=False,
+        )
     console.print(f"All trials: {result['table']}", markup=False, soft_wrap=True)
     if result["report"]:
         console.print(f"Report:     {result['report']}", markup=False, soft_wrap=True)
+    if result["study"]:
+        console.print(f"Study:      optuna-dashboard {result['study']}", markup=False, soft_wrap=True)
 
 
 def _short(value: Any) -> str:

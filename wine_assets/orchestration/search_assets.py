@@ -6,12 +6,16 @@ from typing import Any
 
 import dagster as dg
 
+from wine_assets import settings
 from wine_assets.errors import SearchError, WineAssetsError
 from wine_assets.execution.compute import ComputeRequest
+from wine_assets.execution.trials import nested
 from wine_assets.execution.trials.backends import StepsBackend, run_trials
 from wine_assets.ml.search import objective, picture, report
 from wine_assets.ml.search.params import SearchParams
+from wine_assets.ml.search.result import spread
 from wine_assets.ml.search.space import Space
+from wine_assets.ml.search.study import write_study
 from wine_assets.orchestration import best, described, io, searches, versions
 from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.orchestration.steps import OWNERS, output, retry_policy
@@ -97,26 +101,43 @@ def asset(request: ComputeRequest) -> dg.AssetsDefinition:
 
 def _chunks(config: SearchConfig, stored: io.Stored) -> list[dg.DynamicOutput[Any]]:
     session = searches.session(config.params(), stored)
-    shared = {"params": config.params().model_dump(mode="json"), "backend": config.backend.model_dump(mode="json")}
+    shared = {
+        "params": config.params().model_dump(mode="json"),
+        "backend": config.backend.model_dump(mode="json"),
+        "study": config.study,
+        "numbers": None,
+        "outer_fold": None,
+    }
+    outer = [
+        dg.DynamicOutput({**shared, "outer_fold": fold}, mapping_key=f"outer_fold_{fold}")
+        for fold in range(config.nested_folds)
+    ]
     if not isinstance(config.backend, StepsBackend):
-        return [dg.DynamicOutput({**shared, "numbers": None}, mapping_key="all")]
+        return [dg.DynamicOutput(shared, mapping_key="all"), *outer]
     total = session.conductor(lambda *_: None).total
     if total is None:
         raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
     size = config.backend.chunk_trials
     digits = len(str(total))
     ranges = [(first, min(first + size, total) - 1) for first in range(0, total, size)]
-    return [
+    steps = [
         dg.DynamicOutput(
             {**shared, "numbers": [first, last]}, mapping_key=f"trials_{first:0{digits}}_to_{last:0{digits}}"
         )
         for first, last in ranges
     ]
+    return [*steps, *outer]
 
 
 def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) -> Any:
-    session = searches.session(SearchParams.model_validate(chunk["params"]), stored)
-    backend, numbers = searches.backend(chunk["backend"]), chunk["numbers"]
+    params = SearchParams.model_validate(chunk["params"])
+    backend, numbers, fold = searches.backend(chunk["backend"]), chunk["numbers"], chunk["outer_fold"]
+    if fold is not None:
+        home = settings.home().searches
+        score = nested.outer_score(params, stored.read(), fold, searches=home, backend=backend)
+        context.log.info("Outer fold %d: %s %.4f.", fold, params.objective.metric, score)
+        return {**chunk, "score": score}
+    session = searches.session(params, stored)
     told = searches.Told(context.log.info, session.params.objective)
     with session.journal.held(shared=numbers is not None):
         conductor = session.conductor(told, range(numbers[0], numbers[1] + 1) if numbers else None)
@@ -128,12 +149,17 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) ->
 def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Stored) -> dg.Output[Any]:
     session = searches.session(SearchParams.model_validate(chunks[0]["params"]), stored)
     result = session.result(session.conductor(lambda *_: None))
-    summary, table = result.summary(), result.table()
-    drawn = picture.picture(result, dict(Space.checked(session.params.space).families))
-    page = io.write_report(report.render(result, drawn, session.sentence(result)))
+    scores = tuple(chunk["score"] for chunk in chunks if chunk["outer_fold"] is not None)
+    summary, table = result.summary() | {"nested": spread(scores)}, result.table()
+    space = Space.checked(session.params.space)
+    drawn = picture.picture(result, dict(space.families))
+    page = io.write_report(report.render(result, drawn, session.sentence(result, scores)))
     consumed = versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
     data_version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
     path = io.artifact_path(NAME, data_version, FORMAT)
+    study = session.journal.folder / "study.log"
+    if chunks[0]["study"]:
+        write_study(study, space, result.outcomes, session.params.objective.sign)
     metadata = {
         "picture": described.picture(drawn, "The search"),
         "report": dg.MetadataValue.path(str(page)),
@@ -144,6 +170,8 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Store
         "best_score": summary["best"]["mean"],
         "best_standard_error": summary["best"]["standard_error"],
         "metric": summary["metric"],
+        **({"nested": summary["nested"]} if scores else {}),
+        **({"study": dg.MetadataValue.path(str(study))} if chunks[0]["study"] else {}),
         **io.store(table, path, FORMAT),
     }
     return output(table, metadata, data_version)

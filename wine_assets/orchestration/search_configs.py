@@ -82,9 +82,13 @@ class SearchConfig(dg.Config, SearchParams):
         default=PoolBackendConfig(), discriminator="kind", description="where trials run; the default is the pool"
     )
 
+    study: bool = Field(
+        default=False, description="whether the trials are written as an Optuna study, too, for optuna-dashboard"
+    )
+
     def params(self) -> SearchParams:
-        """Return the search without where it runs."""
-        return SearchParams.model_validate(self.model_dump(exclude={"backend"}))
+        """Return the search without where it runs and what else is written of it."""
+        return SearchParams.model_validate(self.model_dump(include=set(SearchParams.model_fields)))
 
 
 class SearchJobConfig(SearchConfig):

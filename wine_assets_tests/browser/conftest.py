@@ -82,5 +82,6 @@ def page(chromium: Browser, server: Server) -> Iterator[Page]:
 @pytest.fixture
 def materialized(server: Server) -> Server:
     """The server, where every asset is made from the default config; made by the command line, on the same home."""
+    server.command("search", "--trials", "2")
     server.command("run")
     return server

@@ -34,7 +34,7 @@ def test_a_person_trains_with_other_hyperparameters_and_sees_the_report(page: Pa
     run = wait_for_success(page)
 
     assets = server.assets()
-    assert {name: asset.run for name, asset in assets.items()} == dict.fromkeys(ASSETS, run)
+    assert {name: assets[name].run for name in ASSETS} == dict.fromkeys(ASSETS, run)
     assert assets["wine_model"].metadata["hyperparameters"]["C"] == 0.01
     assert assets["wine_predictions"].metadata["labels"] == [1, 1, 1, 1, 1, 1, 0, 1, 1, 1]
     report = _open_report(page, run)
@@ -47,9 +47,26 @@ def test_a_person_trains_another_family(page: Page, server: Server) -> None:
     launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {gradient_boosting: {max_iter: 20}}")
     run = wait_for_success(page)
     assets = server.assets()
-    assert {name: asset.run for name, asset in assets.items()} == dict.fromkeys(ASSETS, run)
+    assert {name: assets[name].run for name in ASSETS} == dict.fromkeys(ASSETS, run)
     hyperparameters = assets["wine_model"].metadata["hyperparameters"]
     assert (hyperparameters["family"], hyperparameters["max_iter"]) == ("gradient_boosting", 20)
+
+
+def test_a_person_searches_and_trains_on_what_was_found(page: Page, server: Server) -> None:
+    form = open_launchpad(page, "Jobs", "search_job", "metric: log_loss")
+    for line in ("strategy:", "random:", "space:", "retries: 1"):
+        expect(editor(form)).to_contain_text(line)
+    launch(form, "{budget: {trials: 4}, strategy: {random: {seed: 5}}, backend: {steps: {chunk_trials: 2}}}")
+    run = wait_for_success(page)
+    found = server.assets()["hyperparameter_search"]
+    assert found.run == run
+    chunks = [step for step in server.runs()[run][1] if "run_chunk" in step]
+    assert len(chunks) == 2
+
+    page.goto("/")
+    launch(open_launchpad(page, "Jobs", "training_job"), "hyperparameters: {best: {}}")
+    wait_for_success(page)
+    assert server.assets()["wine_model"].metadata["hyperparameters"] == found.metadata["best"]["hyperparameters"]
 
 
 def _open_report(page: Page, run: str) -> Locator:

@@ -27,8 +27,10 @@ def searched(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("home")
 def test_a_search_shows_what_it_found_and_where_all_of_it_lies() -> None:
-    ended = called("search", *FEW)
+    ended = called("search", *FEW, "--nested-folds", "2", "--study")
     assert ended.status == 0
+    assert "Nested cross-validation, 2 outer folds: log_loss 0." in ended.out
+    assert "optuna-dashboard " in ended.out
     assert "simplest within one standard error" in ended.out
     assert "3 trials: 3 finished, 0 given up early, 0 failed" in ended.out
     [table] = [line.partition(": ")[2] for line in ended.out.splitlines() if line.startswith("All trials")]

@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from wine_assets import settings
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
@@ -123,6 +132,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"space": over(C={"kind": "uniform", "low": 2.0, "high": 1.0})}, "`low` must be below `high`, got 2 and 1"),
     ({"space": over(l1_ratio=choice(0.0, 1.0))}, "solver 'lbfgs' can't fit a lasso"),
     ({"strategy": {"grid": {}}, "space": over(C={"kind": "uniform", "low": 1.0, "high": 2.0})}, "A grid needs a list"),
+    ({"nested_folds": 1}, "`search.nested_folds` must be 0 (none) or at least 2, got 1"),
     ({"budget": {"trials": 0}}, "greater than or equal to 1, got 0"),
 ]
 
@@ -175,6 +185,39 @@ def test_a_chunk_that_is_gone_is_said_to_be(home: settings.Home, pipeline: Pipel
         path.write_text("{")
     with pytest.raises(Exception, match=r"can't be read: .*Start the search again\."):
         manager.load_input(given)
+
+
+def test_a_nested_search_scores_what_searches_find_on_rows_that_they_have_not_seen(pipeline: Pipeline) -> None:
+    grid = {"strategy": {"grid": {}}, "space": over(C=choice(0.001, 1.0)), "nested_folds": 3}
+    assert search(pipeline, **grid).success
+    found: Any = pipeline.metadata(SEARCH)["nested"].value
+    frame = pd.read_parquet(pipeline.file("binarized_wine"))
+    X, y = frame.drop(columns="target"), frame["target"]
+    losses = []
+    for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(X, y):
+        inner = StratifiedKFold(2, shuffle=True, random_state=0)
+        tuned = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
+            {"logisticregression__C": [0.001, 1.0]},
+            scoring="neg_log_loss",
+            cv=inner,
+        ).fit(X.iloc[train], y.iloc[train])
+        losses.append(log_loss(y.iloc[test], tuned.predict_proba(X.iloc[test])))
+    assert found["scores"] == pytest.approx(losses, rel=1e-6)
+    assert found["mean"] == pytest.approx(np.mean(losses), rel=1e-6)
+    assert found["standard_error"] == pytest.approx(np.std(losses, ddof=1) / 3**0.5, rel=1e-6)
+    assert "Nested cross-validation over 3 outer folds" in Path(pipeline.metadata(SEARCH)["report"].value).read_text()
+
+
+def test_optuna_reads_the_study_of_a_search(pipeline: Pipeline) -> None:
+    for _ in range(2):
+        assert search(pipeline, budget={"trials": 3}, study=True).success
+    shown, trials = pipeline.metadata(SEARCH), table(pipeline)
+    storage = JournalStorage(JournalFileBackend(shown["study"].value))
+    [summary] = optuna.get_all_study_summaries(storage)
+    study = optuna.load_study(study_name=summary.study_name, storage=storage)
+    assert [trial.value for trial in study.trials] == list(trials["mean"])
+    assert study.best_trial.params == {"logistic_regression.C": trials.loc[study.best_trial.number, "C"]}
 
 
 # --- a model of what was found

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from wine_assets.ml.search import objective
 from wine_assets.ml.search.conductor import Conductor
 from wine_assets.ml.search.journal import Journal
 from wine_assets.ml.search.params import SearchParams
-from wine_assets.ml.search.result import SearchResult
+from wine_assets.ml.search.result import SearchResult, spread
 from wine_assets.ml.search.space import Space
 from wine_assets.ml.search.strategies import strategy
 from wine_assets.ml.search.trials import Outcome
@@ -77,13 +77,20 @@ class Session:
         result.require(self.params.failures.min_success_ratio)
         return result
 
-    def sentence(self, result: SearchResult) -> str:
-        """Say what was searched, in a sentence."""
+    def sentence(self, result: SearchResult, outer_scores: Sequence[float] = ()) -> str:
+        """Say what was searched, and what came of whole searches on rows that they had not seen."""
+        nested = spread(outer_scores)
+        outer = (
+            f" Nested cross-validation over {len(outer_scores)} outer folds: {self.params.objective.metric} "
+            f"{nested['mean']:.4f} ± {nested['standard_error']:.4f}."
+            if nested
+            else ""
+        )
         asked, scored = self.params, self.params.objective
         times = "once" if scored.repeats == 1 else f"{scored.repeats} times"
         return (
             f"{len(result.outcomes):,} trials of {', '.join(self.workload.families)} by the strategy "
             f"{asked.strategy.kind}: {len(result.finished):,} finished, {len(result.failed):,} failed. "
             f"{len(self.workload.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
-            f"(seed {scored.seed})."
+            f"(seed {scored.seed}).{outer}"
         )

@@ -30,12 +30,20 @@ class SearchParams(Typed):
     objective: ObjectiveParams = Field(default=ObjectiveParams(), description="what candidates are compared by")
     budget: Budget = Field(default=Budget(), description="when the search ends")
     failures: Failures = Field(default=Failures(), description="what happens to trials that fail")
+    nested_folds: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="parts of the rows that are held out of a whole search each, to score what it finds; 0 for none",
+    )
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:
         space = Space.checked(self.space)
         if self.strategy.kind == "grid":
             space.grid()
+        if self.nested_folds == 1:
+            raise SearchError("`search.nested_folds` must be 0 (none) or at least 2, got 1. Change it.")
         return self
 
     @property
@@ -48,4 +56,4 @@ class SearchParams(Typed):
 
     def identity(self) -> dict[str, Any]:
         """Return what two searches share that may go on from each other's trials: all but when they end."""
-        return self.model_dump(mode="json", exclude={"budget", "failures"})
+        return self.model_dump(mode="json", exclude={"budget", "failures", "nested_folds"})

@@ -89,6 +89,15 @@ class SearchResult:
         return " ".join(reasons[:_SHOWN_REASONS]) + more if reasons else "No trial was finished."
 
 
+def spread(scores: Sequence[float]) -> dict[str, Any] | None:
+    """Return scores with their mean and its standard error, None for none; two of them at least have one."""
+    if not scores:
+        return None
+    mean = sum(scores) / len(scores)
+    variance = sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)
+    return {"mean": mean, "standard_error": (variance / len(scores)) ** 0.5, "scores": list(scores)}
+
+
 def _chosen(outcome: Outcome) -> dict[str, Any]:
     return {
         "number": outcome.number,
