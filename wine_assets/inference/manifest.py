@@ -86,15 +86,15 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
 
 
-def decode(content: bytes) -> Manifest:
-    """Return the manifest that `encode` wrote; raise ArtifactError for anything else."""
+def decode(content: bytes, what: str = "The manifest") -> Manifest:
+    """Return the manifest that `encode` wrote; raise ArtifactError, which calls it `what`, for anything else."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise ArtifactError(f"The manifest can't be read ({error}). Publish the version again.") from error
+        raise ArtifactError(f"{what} can't be read ({error}). Publish the version again.") from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(
-            f"The manifest has schema version {manifest.schema_version}, and this release of wine-assets reads "
+            f"{what} has schema version {manifest.schema_version}, and this release of wine-assets reads "
             f"{SCHEMA_VERSION}. Install the release that published it, or publish the version again."
         )
     return manifest

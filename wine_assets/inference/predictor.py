@@ -110,6 +110,7 @@ class Predictor:
         if path.is_dir():
             predictor = cls.of(ModelRepository(path).read(version), threads=threads, extras=extras)
             _check_sha256(predictor.sha256, expected_sha256, path)
+            predictor.verified = predictor.verified or expected_sha256 is not None
             return predictor
         if version is not None:
             raise RepositoryError(f"{path} is no folder with versions. Give the repository's folder, or no version.")

@@ -77,7 +77,7 @@ class ModelRepository:
             return self.folder.absolute().name
         try:
             name = msgspec.json.decode(content, type=dict[str, str])["name"]
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
             raise ArtifactError(f'{self._at(CONFIG)} must hold {{"name": ...}} ({error}). Write it again.') from error
         if not _NAME.fullmatch(name):
             raise ArtifactError(f"{self._at(CONFIG)} names the model {name[:60]!r}, which can't be a name. Change it.")
@@ -191,8 +191,9 @@ class ModelRepository:
             raise ConflictError(f"The champion isn't what it was: {now}. Look at it, and promote again.")
         if found is not None and found.version == version:
             return found
+        known = self._known(self._logged(self._optional(LOG)), before)
         moved = Promotion(
-            serial=1 if found is None else found.serial + 1,
+            serial=known[-1].serial + 1 if known else 1,  # a pointer that was lost or restored is behind its log
             version=stored.version,
             manifest_sha256=stored.manifest_sha256,
             at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
@@ -240,7 +241,7 @@ class ModelRepository:
                 f"{self._at(folder)}/{MANIFEST} isn't what was promoted (SHA-256 {digest}, not {vouched}). "
                 "Roll back, or publish and promote again."
             )
-        manifest = manifests.decode(encoded)
+        manifest = manifests.decode(encoded, f"{self._at(folder)}/{MANIFEST}")
         _check_model(model, manifest.content, f"{self._at(folder)}/{MODEL}")
         return StoredModel(version, manifest, digest, model, authenticated=vouched is not None)
 

@@ -47,6 +47,15 @@ def test_a_lone_model_says_that_it_is_unverified_unless_its_checksum_is_given(
     assert "has the SHA-256" in _run(_lines(1)[0], path, "--sha256", "0" * 64).stderr
 
 
+def test_a_version_that_was_never_champion_is_unverified_unless_its_checksum_is_given(
+    released: ModelRepository, second: Publishable
+) -> None:
+    second.publish(released)
+    assert "The model is unverified" in _run(_lines(1)[0], released.folder, "--version", "2").stderr
+    checksum = second.content.model_sha256
+    assert _run(_lines(1)[0], released.folder, "--version", "2", "--sha256", checksum).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -269,3 +269,34 @@ def test_a_version_whose_folder_can_not_be_read_is_named(released: ModelReposito
     version.write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"versions/1 can't be read \(Not a directory\)\."):
         released.read()
+
+
+def test_a_manifest_that_can_not_be_read_is_named(released: ModelRepository, second: Publishable) -> None:
+    second.publish(released)
+    (released.folder / "versions" / "2" / "manifest.json").write_bytes(b"{")
+    with pytest.raises(ArtifactError, match=r"versions/2/manifest\.json can't be read .*Publish the version again\."):
+        released.read(2)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{}", b"[]", b'{"name": "\xff"}', b"[" * 100_000])
+def test_a_name_that_can_not_be_read_is_refused_in_a_sentence(released: ModelRepository, damaged: bytes) -> None:
+    (released.folder / "config.json").write_bytes(damaged)
+    with pytest.raises(ArtifactError, match=r"config\.json must hold .*Write it again\."):
+        _ = released.name
+
+
+def test_the_history_goes_on_after_a_pointer_that_was_removed(three: ModelRepository) -> None:
+    """As the refusal of a damaged pointer says to do; a rollback then goes to the champion before."""
+    (three.folder / "champion").unlink()
+    _promote(three, 1)
+    assert [(move.serial, move.version) for move in three.history()] == [(1, 1), (2, 2), (3, 3), (4, 1)]
+    assert three.prune(1) == [2]
+    assert three.rollback(by="a test").version == 3
+
+
+def test_the_history_goes_on_after_a_pointer_that_was_restored(three: ModelRepository) -> None:
+    pointer = three.folder / "champion"
+    restored = (three.folder / "champion.log").read_bytes().splitlines()[0]
+    pointer.write_bytes(restored)
+    _promote(three, 2)
+    assert [(move.serial, move.version) for move in three.history()] == [(1, 1), (2, 2), (3, 3), (4, 2)]
