@@ -42,12 +42,11 @@ def list_versions(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None
     """List the versions, newest last, and mark the champion."""
     repository = _repository(name)
     champion = repository.champion()
-    rows = [_row(repository, number, champion) for number in repository.versions()]
+    numbers = repository.versions() if as_json else _all_versions(repository)
+    rows = [_row(repository, number, champion) for number in numbers]
     if as_json:
         _print_json(rows)
         return
-    if not rows:
-        raise RepositoryError(f"{repository.folder} has no versions. Make one: make run.")
     _print_table(
         ("version", "published", "family", "accuracy", "log-loss", "SHA-256", ""),
         (
@@ -83,7 +82,7 @@ def show(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_json:
 def verify(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Check a version, or all: checksums, and the answers to the samples; exit with 1 when one fails."""
     repository = _repository(name)
-    numbers = repository.versions() if version is None else [version]
+    numbers = _all_versions(repository) if version is None else [version]
     failures = {number: failure for number in numbers if (failure := _failure(repository, number))}
     if as_json:
         _print_json([{"version": number, "error": failures.get(number)} for number in numbers])
@@ -132,7 +131,9 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old versions; the champion and the one before it always stay."""
-    removed = _repository(name).prune(keep)
+    repository = _repository(name)
+    _all_versions(repository)
+    removed = repository.prune(keep)
     if as_json:
         _print_json({"removed": removed})
         return
@@ -143,6 +144,14 @@ def _repository(name: str) -> Any:
     from wine_assets.inference import ModelRepository
 
     return ModelRepository.named(settings.home().models, name)
+
+
+def _all_versions(repository: Any) -> list[int]:
+    """Return the versions; raise RepositoryError where there is none, as for a name that is mistyped."""
+    numbers: list[int] = repository.versions()
+    if not numbers:
+        raise RepositoryError(f"{repository.folder} has no versions. Make one: make run.")
+    return numbers
 
 
 def _row(repository: Any, number: int, champion: Any) -> dict[str, Any]:

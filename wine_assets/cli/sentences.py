@@ -34,21 +34,21 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:  # noqa: BLE001 - the last one to hear of it tells the user
             if options.get("debug"):
                 traceback.print_exc()
+            sentence = _sentence(error, has_debug="debug" in options)
             if options.get("as_json"):
-                sys.stdout.write(json.dumps({"status": "refused", "error": _sentence(error)}, indent=2) + "\n")
-            sys.stderr.write(f"{_sentence(error)}\n")
+                sys.stdout.write(json.dumps({"status": "refused", "error": sentence}, indent=2) + "\n")
+            sys.stderr.write(f"{sentence}\n")
             raise typer.Exit(_status(error)) from None
 
     return call
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, *, has_debug: bool) -> str:
     if isinstance(error, WineAssetsError):
         return as_sentence(str(error))
     reason = " ".join(str(error).split())[:_REASON_LENGTH]
-    return (
-        f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)} Add --debug to see where."
-    )
+    hint = " Add --debug to see where." if has_debug else ""
+    return f"The command ended with an unexpected {type(error).__name__}: {as_sentence(reason)}{hint}"
 
 
 def _status(error: Exception) -> int:

@@ -74,9 +74,15 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_too(broken: Callable[[Base
     broken(RuntimeError("the disk\nis gone"))
     ended = called("home")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err == (
-        "The command ended with an unexpected RuntimeError: the disk is gone. Add --debug to see where.\n"
-    )
+    assert ended.err == "The command ended with an unexpected RuntimeError: the disk is gone.\n"
+
+
+def test_debug_is_recommended_by_the_commands_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(training, "run", fail)
+    assert called("run").err.endswith("RuntimeError: the disk is gone. Add --debug to see where.\n")
 
 
 def test_a_reader_who_leaves_ends_the_command_in_silence(broken: Callable[[BaseException], None]) -> None:

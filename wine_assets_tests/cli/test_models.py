@@ -84,6 +84,8 @@ def test_old_versions_are_pruned_but_never_the_champion_nor_the_one_before_it(re
         (["list", "--name", "../wine"], r"'\.\./wine' can't be the name of a model"),
         (["list", "--name", "beer"], r"models/beer has no versions\. Make one: make run\."),
         (["rollback", "--name", "beer"], r"models/beer has no champion"),
+        (["verify", "--name", "beer"], r"models/beer has no versions\. Make one: make run\."),
+        (["prune", "--name", "beer"], r"models/beer has no versions\. Make one: make run\."),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], sentence: str) -> None:
