@@ -13,7 +13,7 @@ Rows = np.ndarray[Any, np.dtype[np.float32]]
 Extras = Literal["refuse", "ignore"]
 """What is done with columns that the model has no use for."""
 LARGEST = float(np.finfo(np.float32).max)
-_NUMBERS = "fiu"
+_NUMBERS, _TEXTS = "fiu", "US"
 _SWITCHES = frozenset({bool, np.bool_})
 _MATRIX = 2
 _FEW_VALUES = 64
@@ -156,7 +156,7 @@ def _numbers(column: Any, name: str) -> Rows:
         raise InputError(f"`{name}` must be a column of numbers, got {_shown(column)}.") from error
     if values.ndim != 1:
         raise InputError(f"`{name}` must be one column of numbers, got {_shape(values, column)}.")
-    if values.dtype.kind == "O" or _has_switches(column):
+    if values.dtype.kind == "O" or _has_switches(column) or (isinstance(column, list) and values.dtype.kind in _TEXTS):
         return np.array([_number_in(value, name, row) for row, value in enumerate(column)], dtype=np.float32)
     return _cast(values, f"`{name}`")
 
@@ -178,8 +178,11 @@ def _cast(values: Any, what: str) -> Rows:
         cast: Rows = values.astype(np.float32)
     too_large = np.isinf(cast) & np.isfinite(values) if values.dtype.kind == "f" else np.isinf(cast)
     if too_large.any():
-        example = values[too_large][0]
-        raise InputError(f"{what} must be within float32's range (at most {LARGEST:.3g}), got {_shown(example)}.")
+        place = tuple(np.argwhere(too_large)[0])
+        raise InputError(
+            f"{what} must be within float32's range (at most {LARGEST:.3g}), got {_shown(values[place].item())} in row "
+            f"{place[0]}. Give a smaller number or leave the row out."
+        )
     return cast
 
 

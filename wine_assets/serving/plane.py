@@ -159,7 +159,7 @@ class DataPlane:
         self._observer.answered(served, rows)
         return Answer(served, request.id, outputs, labels, probabilities)
 
-    async def predict(self, rows: Sequence[dict[str, float]]) -> Answer:
+    async def predict(self, rows: Sequence[dict[str, Any]]) -> Answer:
         """Answer rows of values by feature name; raise as `infer` does."""
         served = None
         try:
@@ -172,13 +172,13 @@ class DataPlane:
         self._observer.answered(served, values)
         return Answer(served, "", OUTPUTS, labels, probabilities)
 
-    async def explore(self, rows: Sequence[dict[str, float]]) -> Answer:
+    async def explore(self, rows: Sequence[dict[str, Any]]) -> Answer:
         """Answer rows as `predict` does, of which no figure takes note: they are what a person tries, and no wines."""
         served = self.current()
         labels, probabilities = await served.batched.submit(self._named(rows, served))
         return Answer(served, "", OUTPUTS, labels, probabilities)
 
-    def _named(self, rows: Sequence[dict[str, float]], served: Served) -> Rows:
+    def _named(self, rows: Sequence[dict[str, Any]], served: Served) -> Rows:
         if not 1 <= len(rows) <= self._rows_limit:
             raise InvalidRequestError(f"Send from 1 to {self._rows_limit} rows, got {len(rows)}.")
         try:

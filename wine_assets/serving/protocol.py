@@ -143,6 +143,9 @@ class Asked(NamedTuple):
 _requests = msgspec.json.Decoder(InferenceRequest)
 _outputs = msgspec.json.Decoder(list[RequestOutput] | None)
 _rows = msgspec.json.Decoder(dict[str, float] | list[dict[str, float]])
+_Wrong = dict[str, float | str | bool | None]
+_wrong_rows = msgspec.json.Decoder(_Wrong | list[_Wrong])
+"""Reads rows some of whose values are no numbers, for whoever then says which: msgspec names no keys."""
 encode = msgspec.json.Encoder().encode
 NO_BINARY: frozenset[str] = frozenset()
 _NOTHING = memoryview(b"")
@@ -166,9 +169,19 @@ def decode_infer(body: bytes, json_bytes: int | None) -> Asked:
     return Asked(Request(inputs, [output.name for output in outputs], decoded.id or ""), _as_bytes(decoded, outputs))
 
 
-def decode_rows(body: bytes) -> dict[str, float] | list[dict[str, float]]:
-    """Return the row, or the rows, of named values in a body; raise InvalidRequestError for what isn't one."""
-    rows: dict[str, float] | list[dict[str, float]] = _decoded(_rows, body)
+def decode_rows(body: bytes) -> dict[str, Any] | list[dict[str, Any]]:
+    """Return the row, or the rows, of named values in a body; raise InvalidRequestError for what isn't one.
+
+    A value may be a text, a switch or null, so that it can be refused by the name of its feature.
+    """
+    rows: dict[str, Any] | list[dict[str, Any]]
+    try:
+        rows = _decoded(_rows, body)
+    except InvalidRequestError as error:
+        try:
+            rows = _decoded(_wrong_rows, body)
+        except InvalidRequestError:
+            raise error from None
     return rows
 
 

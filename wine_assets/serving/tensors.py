@@ -75,8 +75,9 @@ def _check_shape(shape: Sequence[int], names: tuple[str, ...], rows_limit: int) 
             f"got {shown(list(shape[:4]))}{' and more dimensions' if len(shape) > 4 else ''}."  # noqa: PLR2004 - as shown
         )
     if not 1 <= shape[0] <= rows_limit:
+        remedy = "several requests" if shape[0] > rows_limit else "at least one row"
         raise InvalidRequestError(
-            f"`{INPUT}` must have from 1 to {rows_limit} rows, got {shown(shape[0])}. Send several requests."
+            f"`{INPUT}` must have from 1 to {rows_limit} rows, got {shown(shape[0])}. Send {remedy}."
         )
 
 

@@ -206,7 +206,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "NA of Arrow's types": (lambda: frame(ash=pd.array([1, None], dtype="int64[pyarrow]")), r"`ash`"),
     "infinity": (lambda: frame(ash=[2, -np.inf]), r"`ash` is infinite in row 1\."),
-    "too large": (lambda: frame(ash=[2, 1e39]), r"`ash` must be within float32's range \(at most 3\.4e\+38\)"),
+    "too large": (
+        lambda: frame(ash=[2, 1e39]),
+        r"`ash` must be within float32's range \(at most 3\.4e\+38\), got 1e\+39 in row 1\.",
+    ),
     "too large in an array": (lambda: ROWS * 1e300, r"Rows must be within float32's range"),
     "a single row": (lambda: ROWS[0], r"^Rows must be \[n, 3\], one column a feature .*, got shape \[3\]\.$"),
     "a single row of float32": (lambda: ROWS[0].astype(np.float32), r"got shape \[3\]\.$"),
@@ -239,6 +242,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "rows of which one is no mapping": (lambda: [{"alcohol": 1, "ash": 1, "hue": 1}, 5], r"Row 1 must be a mapping"),
     "a row without a feature": (lambda: [{"alcohol": 1, "hue": 1}], r"^Row 0: `ash` is missing"),
     "complex numbers": (lambda: ROWS.astype(complex), r"Rows must hold numbers, got complex128"),
+    "text in a column": (
+        lambda: {"alcohol": [1, 2], "ash": [1, "2"], "hue": [1, 1]},
+        r"^Row 1: `ash` must be a number, got '2'\.",
+    ),
     "text in an array": (lambda: ROWS.astype(str), r"Rows must hold numbers, got <U"),
     "a masked column": (
         lambda: {"alcohol": [1, 1], "ash": np.ma.masked_equal([1, 2], 2), "hue": [1, 1]},
