@@ -105,7 +105,11 @@ def main() -> None:
         Handler.champion = Champion(options.folder)
     except WineAssetsError as error:
         sys.exit(str(error))
-    with ThreadingHTTPServer(("127.0.0.1", options.port), Handler) as server:
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"Port {options.port} of 127.0.0.1 can't be had ({error}). Give another --port.")
+    with server:
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
 

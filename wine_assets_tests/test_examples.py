@@ -1,6 +1,7 @@
 """The examples, run as the guide says."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -50,6 +51,14 @@ def service(repository: ModelRepository, said: Path) -> Iterator[str]:
 def _asked(url: str, body: Any) -> Any:
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=30) as answer:  # noqa: S310
         return json.load(answer)
+
+
+def test_a_service_whose_port_is_taken_says_so_in_a_sentence(service: str, repository: ModelRepository) -> None:
+    port = service.rpartition(":")[2]
+    command = [sys.executable, str(EXAMPLES / "service.py"), str(repository.folder), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"Port {port} of 127\.0\.0\.1 can't be had \(.*\)\. Give another --port\.\n", done.stderr)
 
 
 def test_the_service_answers_as_the_predictor_does(service: str, repository: ModelRepository) -> None:
