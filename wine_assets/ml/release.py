@@ -197,5 +197,8 @@ def _git_revision() -> str:
         return ""
     command = [git, "rev-parse", "HEAD"]
     folder = Path(__file__).parent
-    asked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_GIT_TIMEOUT_S)  # noqa: S603 - found on the path
+    try:
+        asked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_GIT_TIMEOUT_S)  # noqa: S603 - found on the path
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # a model is worth more than the name of its revision
     return asked.stdout.strip()

@@ -139,6 +139,17 @@ def test_outside_of_a_git_checkout_the_revision_is_unknown(monkeypatch: pytest.M
     assert release.provenance("run-1").git_revision == ""
 
 
+def test_a_git_that_does_not_answer_leaves_the_revision_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexec sleep 60\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(release, "_GIT_TIMEOUT_S", 0.2)
+    assert release.provenance("run-1").git_revision == ""
+
+
 def test_a_release_is_shown_as_plain_values(released: release.Release) -> None:
     assert json.loads(json.dumps(released.summary())) == {
         "model": "wine",
