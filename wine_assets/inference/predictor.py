@@ -277,8 +277,8 @@ class _OneRow:
 
 
 def _check_options(threads: int, extras: str) -> None:
-    if threads < 1:
-        raise InputError(f"`threads` must be at least 1, got {threads}.")
+    if type(threads) is not int or threads < 1:
+        raise InputError(f"`threads` must be a whole number of at least 1, got {threads!r}.")
     if extras not in get_args(Extras):
         raise InputError(f'`extras` must be "refuse" or "ignore", got {extras!r}.')
 

@@ -18,13 +18,14 @@ SOCKET_VARIABLE = "WINE_SERVE_SOCKET"
 SHARED_FIGURES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The folder in which workers add up their figures; prometheus_client reads it when it is imported."""
 MODEL = "wine"
+_MOST_DIGITS = 20
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS) or not least <= int(text) <= most:
             raise ValueError(f"a whole number from {least} to {most}")
         return int(text)
 

@@ -286,8 +286,9 @@ def test_no_rows_have_no_answers(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"threads": 0}, r"^`threads` must be at least 1, got 0\.$"),
-        ({"threads": -1}, r"^`threads` must be at least 1, got -1\.$"),
+        ({"threads": 0}, r"^`threads` must be a whole number of at least 1, got 0\.$"),
+        ({"threads": "2"}, r"^`threads` must be a whole number of at least 1, got '2'\.$"),
+        ({"threads": -1}, r"^`threads` must be a whole number of at least 1, got -1\.$"),
         ({"extras": "drop"}, r"^`extras` must be \"refuse\" or \"ignore\", got 'drop'\.$"),
     ],
 )

@@ -46,6 +46,7 @@ def test_a_server_for_others_accepts_any_name_unless_it_is_given_its_own() -> No
     ("flag", "value", "expected"),
     [
         ("port", "65536", "a whole number from 0 to 65535"),
+        ("port", "9" * 5000, "a whole number from 0 to 65535"),
         ("port", "-1", "a whole number"),
         ("port", "٣", "a whole number"),
         ("port", "8080.0", "a whole number"),
