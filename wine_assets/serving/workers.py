@@ -36,6 +36,7 @@ class Workers:
         """Look after the workers until SIGTERM or SIGINT; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
+        signal.set_wakeup_fd(-1)  # whoever reads there would take this end, with status 0, for an interruption
         try:
             while not self._stopping.wait(_POLL_S):
                 self._replace_the_dead()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,18 @@ def test_the_end_of_a_server_is_the_end_of_its_workers(pair: Running) -> None:
     assert pair.stop() == 0
     assert not any(worker.is_running() for worker in workers)
     assert sum(line["message"] == "Stopped." for line in pair.log()) == 2
+
+
+def test_workers_that_the_command_line_started_end_without_a_word_and_with_0(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    """Not as a run that was interrupted, which ends with 143 and a sentence about what was kept."""
+    program = "import sys; sys.argv[1:4] = ['serve']; from wine_assets.cli.entry import main; main()"
+    within = (sys.executable, "-c", program)
+    with running(repository.folder, tmp_path / "log", "--workers", "2", within=within) as server:
+        server.wait_for(lambda: sum(line["message"] == "Listening." for line in server.log()) == 2)
+        assert server.stop() == 0
+        assert [line for line in server.log() if line["level"] == "error"] == []
 
 
 def test_workers_do_not_outlive_a_server_that_is_killed(pair: Running) -> None:
