@@ -34,6 +34,11 @@ class DriftWatch:
         step = 1 + (len(rows) - 1) // _BATCH_ROWS
         self._recent.append((served, rows[::step].copy()))  # a view would keep the whole body of a request
 
+    def forget(self) -> None:
+        """Count from nothing for another model; called in the thread that calls `update`."""
+        self._recent.clear()
+        self._served, self._counts, self.rows = None, [], 0
+
     def update(self) -> dict[str, float]:
         """Count what was remembered; return the PSI of each feature, none while there are too few rows to tell."""
         taken = [self._recent.popleft() for _ in range(len(self._recent))]

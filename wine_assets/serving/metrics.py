@@ -112,6 +112,7 @@ class Metrics:
             self._forget(self._info, self._model)
         self._model = (served.version, served.sha256)
         self._info.labels(*self._model).set(1)
+        self._drift.forget()
         if not self._shared:
             self._psi.clear()
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wine_assets.inference import Predictor
 from wine_assets.serving.drift_watch import LEAST_ROWS, WINDOW_ROWS, DriftWatch
+from wine_assets.serving.metrics import Metrics
 from wine_assets.serving.plane import Served
 from wine_assets_tests.serving.models import KINDS, manifest_for, named_rows, request, rows
 from wine_assets_tests.serving.running import Client, Running
@@ -152,6 +153,17 @@ def test_another_model_is_another_beginning(served: Served) -> None:
     assert watch.update() != {}
     watch.add(Served("wine", served.predictor), rows()[:1])
     assert watch.update() == {}
+
+
+def test_the_drift_of_a_model_is_told_no_more_when_another_one_is_served(served: Served) -> None:
+    metrics = Metrics(DriftWatch())
+    metrics.loaded(served, 1.0)
+    metrics.answered(served, rows())
+    metrics.update_drift()
+    assert b"wine_input_drift_psi{" in metrics.exposed()
+    metrics.loaded(Served("wine", served.predictor), 2.0)
+    metrics.update_drift()
+    assert b"wine_input_drift_psi{" not in metrics.exposed()
 
 
 def test_what_a_person_tries_on_the_page_is_no_input(own: Running) -> None:
