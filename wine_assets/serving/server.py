@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-import importlib.util
+import importlib
 import logging
 import os
 import signal
@@ -165,6 +165,6 @@ async def _start_grpc(
     settings: ServeSettings, plane: DataPlane, metrics: Metrics, tracing: telemetry.Tracing | None
 ) -> Any:
     """Start the gRPC server beside this one, over the same data plane; None when no port is set for it."""
-    if not settings.grpc_port or importlib.util.find_spec(_GRPC.rpartition(".")[0]) is None:
+    if not settings.grpc_port:
         return None
     return await importlib.import_module(_GRPC).start(plane, settings, metrics.registry, tracing)

@@ -247,7 +247,7 @@ def test_workers_share_the_port_and_their_figures(tmp_path: Path) -> None:
         server.wait_for(lambda: len(_listening(server)) == 2)
         answers = [found(ASKING, "good", address, given=rows()[0].tolist()) for _ in range(3)]
         assert answers == ["OK"] * 3
-        assert server.metric("model_infer_request_success_total") == len(answers)
+        server.wait_for(lambda: server.metric("model_infer_request_success_total") == len(answers))
         assert server.metric("grpc_server_handled_total") == len(answers)
         assert "A worker died." not in {line["message"] for line in server.log()}
 

@@ -5,13 +5,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from wine_assets.serving.metrics import OTHER
+from wine_assets.serving.tallies import BUCKETS
 
 Labels = tuple[str, str, str]
 """The type, service and method of a call."""
 UNARY, STREAM = "UNARY", "SERVER_STREAMING"
 OTHERS: Labels = (OTHER, OTHER, OTHER)
 """Those of a method that there is not."""
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Figures:
@@ -29,7 +29,7 @@ class Figures:
             "grpc_server_handled", "Calls that ended, by how.", [*labels, "grpc_code"], registry=registry
         )
         self._durations = Histogram(
-            "grpc_server_handling_seconds", "Time to answer.", labels, buckets=_BUCKETS, registry=registry
+            "grpc_server_handling_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=registry
         )
         self._known: dict[tuple[Labels, str], tuple[Any, Any]] = {}
 
