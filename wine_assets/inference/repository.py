@@ -159,12 +159,17 @@ class ModelRepository:
         """Remove all but the newest `keep` versions, the champion and the one before it; return what was removed."""
         if keep < 1:
             raise RepositoryError(f"At least one version is kept, got keep={keep}. Give 1 or more.")
+        pointer = self._optional(POINTER)
         champion, versions = self.champion(), self.versions()
         kept = {*versions[-keep:], *self._earlier()[-1:]} | ({champion.version} if champion else set())
-        removed = [version for version in versions if version not in kept]
-        for version in removed:
-            with contextlib.suppress(FileNotFoundError):  # another pruner was first
-                self._store.remove(f"{VERSIONS}/{version}")
+        removed: list[int] = []
+        for version in [version for version in versions if version not in kept]:
+            try:
+                with contextlib.suppress(FileNotFoundError):  # another pruner was first
+                    self._store.remove(f"{VERSIONS}/{version}", POINTER, pointer)
+            except ConflictError:  # the champion moved, perhaps to one of these
+                return removed + self.prune(keep)
+            removed.append(version)
         return removed
 
     def _create(self, files: dict[str, bytes]) -> int:
@@ -201,7 +206,10 @@ class ModelRepository:
             rollback=rollback,
         )
         self._log(found)  # a mover that was killed may not have; the pointer is about to forget
-        self._store.replace(POINTER, before, msgspec.json.encode(moved))
+        try:
+            self._store.replace(POINTER, before, msgspec.json.encode(moved), f"{VERSIONS}/{version}")
+        except FileNotFoundError as error:
+            raise ConflictError(f"Version {version} was pruned in between. Promote one that is there.") from error
         with contextlib.suppress(OSError, ArtifactError):  # it has moved; the next mover logs it, or doesn't move
             self._log(moved)
         return moved

@@ -36,12 +36,15 @@ class Store(Protocol):
         """Make a folder of files; raise FileExistsError when it is there already."""
         ...
 
-    def remove(self, folder: str) -> None:
-        """Remove a folder with all that is in it."""
+    def remove(self, folder: str, name: str, expected: bytes | None) -> None:
+        """Remove a folder while the file `name` holds `expected`; raise ConflictError when it doesn't."""
         ...
 
-    def replace(self, name: str, expected: bytes | None, content: bytes) -> None:
-        """Write a file that holds `expected`, or isn't there (None); raise ConflictError when that is not so."""
+    def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
+        """Write a file that holds `expected`, or isn't there (None), while the folder `needs` is there.
+
+        Raise ConflictError when the file holds something else, FileNotFoundError when the folder is gone.
+        """
         ...
 
 
@@ -75,19 +78,22 @@ class LocalStore:
                 _rename(temporary, target)
             flush(target.parent)
 
-    def remove(self, folder: str) -> None:
-        """Rename a folder out of sight, then remove it; one that isn't there raises FileNotFoundError.
+    def remove(self, folder: str, name: str, expected: bytes | None) -> None:
+        """Compare, rename the folder out of sight under a lock of the whole store, then remove it.
 
-        Nothing is made for it, as a full disk may take nothing; its lock keeps sweepers away.
+        One that isn't there raises FileNotFoundError. Nothing is made for it, as a full disk may take nothing; its own
+        lock keeps sweepers away.
         """
         target = self._path(folder)
         hidden = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
         with _named(target), _held(target):
-            target.rename(hidden)
-            flush(target.parent)
+            with self._locked():
+                _compare(self._path(name), expected)
+                target.rename(hidden)
+                flush(target.parent)
             shutil.rmtree(hidden)
 
-    def replace(self, name: str, expected: bytes | None, content: bytes) -> None:
+    def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
         """Compare and write under a lock of the whole store."""
         target = self._path(name)
         with _named(target):
@@ -95,11 +101,9 @@ class LocalStore:
             with self._locked():
                 for orphan in target.parent.glob(f"{TEMPORARY_PREFIX}*"):
                     orphan.unlink(missing_ok=True)  # its writer held the lock, and is gone
-                found = target.read_bytes() if target.exists() else None
-                if found != expected:
-                    raise ConflictError(
-                        f"{target.name} was changed in between. Look at what is there now, and try again."
-                    )
+                _compare(target, expected)
+                if needs:
+                    self._path(needs).stat()
                 atomic_write(target, content)
 
     @contextlib.contextmanager
@@ -113,6 +117,12 @@ class LocalStore:
 
     def _path(self, name: str) -> Path:
         return self.root.joinpath(*(_checked(part) for part in name.split("/")))
+
+
+def _compare(path: Path, expected: bytes | None) -> None:
+    found = path.read_bytes() if path.exists() else None
+    if found != expected:
+        raise ConflictError(f"{path.name} was changed in between. Look at what is there now, and try again.")
 
 
 def _checked(part: str) -> str:
@@ -185,7 +195,7 @@ def _claim(parent: Path) -> tuple[int, Path]:
 def _sweep_folders(parent: Path) -> None:
     """Remove the hidden folders whose makers are gone."""
     for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        with contextlib.suppress(OSError):  # it is gone, its maker lives, or it is nobody's folder
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

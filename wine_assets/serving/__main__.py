@@ -29,9 +29,10 @@ def _serve(chosen: ServeSettings, arguments: Sequence[str]) -> int:
     settings.spare_threads()
     descriptor = settings.inherited_socket()
     if descriptor is None and chosen.workers > 1:
-        from wine_assets.serving.listening import listening_socket
+        from wine_assets.serving.listening import listening_socket, require_free
         from wine_assets.serving.workers import Workers
 
+        require_free(chosen)
         return Workers(chosen, arguments, listening_socket(chosen)).run()
     try:
         from wine_assets.serving import listening, server

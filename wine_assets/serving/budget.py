@@ -1,4 +1,4 @@
-"""How much of unfinished bodies all connections of a process may hold in memory together."""
+"""How much of bodies that are not answered yet all connections of a process may hold in memory together."""
 
 SMALL_BYTES = 64 << 10
 """What a body may always have, so that those who send a lot don't keep out those who send a little."""

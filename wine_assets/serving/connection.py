@@ -57,7 +57,7 @@ class _RefusedError(Exception):
 class _Exchange:
     """One request that has arrived whole, and the answer to it: what an ASGI application is given."""
 
-    __slots__ = ("body", "connection", "head", "is_answered", "keep_alive", "scope")
+    __slots__ = ("body", "connection", "head", "held", "is_answered", "keep_alive", "scope")
 
     def __init__(
         self, connection: "LimitedConnection", scope: dict[str, Any], body: bytes, *, keep_alive: bool
@@ -65,6 +65,8 @@ class _Exchange:
         self.connection, self.scope, self.body, self.keep_alive = connection, scope, body, keep_alive
         self.head: MutableMapping[str, Any] | None = None
         self.is_answered = False
+        self.held = 0
+        """What it has taken of the budget for bodies."""
 
     async def receive(self) -> dict[str, Any]:
         """Return the body, which is whole."""
@@ -116,7 +118,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Forget the connection; an answer that is still made goes nowhere."""
         self._is_over = True
         self.deadline = _NEVER
-        self._next.clear()
+        self._forget_next()
         self._let_go()
         super().connection_lost(exc)
 
@@ -239,8 +241,8 @@ class LimitedConnection(HttpToolsProtocol):
         """Have the request answered, after those that came before it on this connection."""
         self._is_over = not keep_alive
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._let_go()
         exchange = _Exchange(self, cast("dict[str, Any]", self.scope), body, keep_alive=keep_alive)
+        exchange.held, self._held, self._body = self._held, 0, []
         self._fed = self._chunk
         self._waits, self.deadline = _Waits.REQUEST, _NEVER
         if self._current is None:
@@ -288,6 +290,7 @@ class LimitedConnection(HttpToolsProtocol):
         try:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         finally:
+            self._limits.budget.give(exchange.held)
             if not exchange.is_answered:
                 self.transport.abort()
 
@@ -297,7 +300,7 @@ class LimitedConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         if not exchange.keep_alive or (self._is_over and not self._next):
             self._is_over = True
-            self._next.clear()
+            self._forget_next()
             self._close()
         elif self._next:
             self._start(self._next.popleft())
@@ -325,6 +328,11 @@ class LimitedConnection(HttpToolsProtocol):
             self.transport.write_eof()
             self.flow.resume_reading()
             self._wait(_Waits.END, _LINGER_S)
+
+    def _forget_next(self) -> None:
+        """Answer nothing of what has come after the present request."""
+        while self._next:
+            self._limits.budget.give(self._next.popleft().held)
 
     def _let_go(self) -> None:
         """Hold nothing more of a body; give back what it took of the budget."""

@@ -8,6 +8,24 @@ from wine_assets.serving.settings import ServeSettings
 _BACKLOG = 2048
 
 
+def require_free(settings: ServeSettings) -> None:
+    """Raise SettingsError when the port for gRPC is taken: workers share it with whoever asks for that."""
+    if not settings.grpc_port:
+        return
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            settings.host, settings.grpc_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"gRPC can't listen on {settings.host} port {settings.grpc_port}: {error.strerror}. "
+            "Give another --grpc-port, or 0 for none."
+        ) from error
+
+
 def listening_socket(settings: ServeSettings) -> socket.socket:
     """Return a socket bound to the address of the settings; raise SettingsError when that can't be had."""
     try:

@@ -35,6 +35,7 @@ class Reloader:
         self._poll_s, self._threads = poll_s, threads
         self._current: Promotion | None = None
         self._failed: object = None
+        self._has_missed = False
         self._pause_s, self._not_before = _FIRST_PAUSE_S, 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reloader", daemon=True)
@@ -86,9 +87,17 @@ class Reloader:
         log(logging.INFO, "A model is served.", model=served.name, version=served.version, sha256=served.sha256)
 
     def _miss(self) -> None:
+        where = self._repository.folder
         if self._current is not None:
-            where = self._repository.folder
             self._fail("pointer", WineAssetsError(f"{where} has no champion any more. Restore it, or promote again."))
+        elif not self._has_missed:
+            self._has_missed = True
+            log(
+                logging.WARNING,
+                "There is no model yet: the server is ready when one is promoted.",
+                folder=str(where),
+                remedy="wine-assets run releases one, wine-assets models promote makes one the champion",
+            )
 
     def _is_due(self, what: object) -> bool:
         return what != self._failed or time.monotonic() >= self._not_before

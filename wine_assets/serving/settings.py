@@ -113,7 +113,7 @@ class ServeSettings:
         int,
         _Setting(
             _whole(1024, 1 << 36),
-            "bytes of unfinished bodies of a process together; beyond them, bodies of more than 64 KiB get 503",
+            "bytes of bodies not answered yet of a process together; beyond them, bodies of more than 64 KiB get 503",
         ),
     ] = 32 << 20
     header_limit_bytes: Annotated[

@@ -1,5 +1,7 @@
 """What a person does in the UI, and where the things are that a person looks at."""
 
+import re
+
 from playwright.sync_api import Locator, Page, expect
 
 ASSETS = {
@@ -13,14 +15,15 @@ ASSETS = {
 }
 """Every asset that training_job makes, and the group that it is in."""
 EVERY_ASSET = ASSETS | {"hyperparameter_search": "search"}
-_SHOWN = {"hyperparameter_search": "hyperparam…_search"}
-"""What the graph has room for of a long name."""
+_SHOWN = {"hyperparameter_search": re.compile("^hyperparam.*_search$")}
+"""What the graph shows of a long name, by the room that it has."""
 RUN_MS = 120_000
 """How long a run may take on a busy machine."""
 
 
 def open_asset_graph(page: Page) -> None:
     """Go to the graph of all assets, make room for it, and unfold its groups."""
+    page.set_viewport_size({"width": 1900, "height": 1300})  # with less, its boxes show names alone
     link(page, "Lineage").click()
     page.get_by_role("button", name="Hide navigation").click()
     page.get_by_role("button", name="panel_show_right").last.click()

@@ -58,7 +58,6 @@ def test_a_model_with_other_hyperparameters_leaves_what_reads_it_unsynced(page: 
 
 @pytest.mark.usefixtures("materialized")
 def test_the_whole_graph_fits_into_one_picture(page: Page, pictures: Path) -> None:
-    page.set_viewport_size({"width": 1900, "height": 1300})
     open_asset_graph(page)
     for name in EVERY_ASSET:
         expect(node(page, name)).to_contain_text("Materialized", timeout=RUN_MS)

@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -141,10 +142,10 @@ def test_a_move_that_cannot_be_logged_is_a_move_and_is_logged_by_the_next(three:
     whole = log.read_bytes()
 
     class Unlogged(LocalStore):
-        def replace(self, name: str, expected: bytes | None, content: bytes) -> None:
+        def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
             if name == log.name:
                 raise OSError(errno.ENOSPC, "No space left on device", str(log))
-            super().replace(name, expected, content)
+            super().replace(name, expected, content, needs)
 
     full = ModelRepository(three.folder, Unlogged(three.folder))
     moved = full.promote(1, expected=full.champion(), by="a test")
@@ -155,6 +156,37 @@ def test_a_move_that_cannot_be_logged_is_a_move_and_is_logged_by_the_next(three:
     assert three.champion() == moved, "a move that would make the pointer forget is not made"
     _promote(three, 2)
     assert [json.loads(line)["serial"] for line in log.read_bytes().splitlines()] == [1, 2, 3, 4, 5]
+
+
+def test_a_version_that_becomes_champion_is_not_pruned_and_a_pruned_one_does_not_become_it(
+    three: ModelRepository,
+) -> None:
+    """Each of the two looks at what the other changes under one lock, at whichever moment the other comes."""
+
+    class Between(LocalStore):
+        """Lets somebody else act just before a folder is removed, or a pointer replaced."""
+
+        def remove(self, folder: str, name: str, expected: bytes | None) -> None:
+            if three.champion() == before:
+                _promote(three, 1)
+            super().remove(folder, name, expected)
+
+        def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
+            if needs:
+                shutil.rmtree(self.root / needs)
+            super().replace(name, expected, content, needs)
+
+    before = three.champion()
+    other = ModelRepository(three.folder, Between(three.folder))
+    other.prune(1)
+    champion = three.champion()
+    assert champion is not None
+    assert champion.version == 1
+    assert three.verify(1)
+    left = next(version for version in three.versions() if version != 1)
+    with pytest.raises(ConflictError, match=f"Version {left} was pruned in between. Promote one that is there."):
+        other.promote(left, expected=champion, by="a test")
+    assert three.champion() == champion
 
 
 # --- going back
@@ -225,7 +257,7 @@ def test_a_champion_that_is_moved_and_pruned_while_it_is_read_is_read_anew(
     _promote(three, 1)
     _promote(three, 2)
     three.prune(1)
-    three._store.remove("versions/3")
+    shutil.rmtree(three.folder / "versions" / "3")
     assert reader.read().version == 2
 
 

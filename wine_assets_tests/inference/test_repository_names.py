@@ -56,7 +56,7 @@ USES = {
     "a file, read": (store.read, is_path),
     "a folder, listed": (store.names, is_path),
     "a folder, made": (lambda name: store.create(name, {"a": b"1"}), is_path),
-    "a folder, removed": (flat.remove, is_path),
+    "a folder, removed": (lambda name: flat.remove(name, "champion", None), is_path),
     "a file, made": (lambda name: store.create("one/1", {name: b"1"}), lambda name: is_path(name) and "/" not in name),
     "a file, replaced": (lambda name: written.replace(name, None, b"1"), is_path),
 }

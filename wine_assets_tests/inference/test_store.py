@@ -38,10 +38,10 @@ def test_a_folder_whose_writing_fails_leaves_nothing(store: LocalStore) -> None:
 
 def test_a_folder_is_removed_with_all_that_is_in_it(store: LocalStore) -> None:
     store.create("versions/1", {"a": b"1"})
-    store.remove("versions/1")
+    store.remove("versions/1", "champion", None)
     assert store.names("versions") == _hidden(store.root / "versions") == []
     with pytest.raises(FileNotFoundError):
-        store.remove("versions/1")
+        store.remove("versions/1", "champion", None)
 
 
 def test_a_folder_is_removed_without_making_anything(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_folder_is_removed_without_making_anything(store: LocalStore, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "mkdir", full)
-    store.remove("versions/1")
+    store.remove("versions/1", "champion", None)
     assert store.names("versions") == _hidden(store.root / "versions") == []
 
 
@@ -66,7 +66,7 @@ def test_an_error_of_the_system_names_the_file(store: LocalStore, monkeypatch: p
     monkeypatch.setattr(os, "fsync", broken)
     writes: dict[str, Callable[[], None]] = {
         "a": lambda: store.create("versions/2", {"a": b"1"}),
-        "versions/1": lambda: store.remove("versions/1"),
+        "versions/1": lambda: store.remove("versions/1", "champion", None),
         "champion": lambda: store.replace("champion", None, b"1"),
     }
     for name, write in writes.items():
@@ -141,7 +141,7 @@ def test_a_folder_that_a_sweeper_took_before_it_was_locked_is_made_anew(
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/../b", "/etc/passwd", "a\0b", "ä", "-a", "a" * 101, "a//b"])
 def test_a_name_that_leads_elsewhere_is_refused(store: LocalStore, name: str) -> None:
-    for use in (store.read, store.names, store.remove):
+    for use in (store.read, store.names, lambda name: store.remove(name, "champion", None)):
         with pytest.raises(RepositoryError, match="can't be a name in a model repository"):
             use(name)
 

@@ -37,6 +37,8 @@ def test_without_a_model_a_server_is_live_and_takes_the_first_that_comes(tmp_pat
         assert_not_ready(server)
         assert server.post(INFER, request(rows()[:1])).status == 503
         assert server.post("/predict", {}).status == 503
+        [said] = [line for line in server.log() if line["message"].startswith("There is no model yet")]
+        assert "wine-assets run releases one" in said["remedy"]
         repository = published(tmp_path / "wine")
         assert_not_ready(server)
         promote(repository, 1)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,3 +105,45 @@ def test_workers_do_not_outlive_a_server_that_is_killed(pair: Running) -> None:
     os.kill(pair.process.pid, signal.SIGKILL)
     pair.process.wait(30)
     wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
+
+
+def _ended(*flags: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "wine_assets.serving", "--port", "0", "--workers", "2", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stderr
+
+
+def test_settings_that_no_worker_can_have_end_the_server(repository: ModelRepository, tmp_path: Path) -> None:
+    """Another worker would end in the same way, again and again."""
+    token = tmp_path / "token"
+    status, said = _ended("--model", str(repository.folder), "--grpc-port", "0", "--token-file", str(token))
+    assert status == 2
+    assert str(token) in said
+    assert "A worker died" not in said
+
+
+def test_workers_do_not_share_the_port_of_another_server(repository: ModelRepository) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        port = str(taken.getsockname()[1])
+        status, said = _ended("--model", str(repository.folder), "--grpc-port", port)
+    assert status == 2
+    assert f"gRPC can't listen on 127.0.0.1 port {port}" in said
+    assert "Give another --grpc-port, or 0 for none." in said
+
+
+def test_what_a_killed_server_left_in_memory_is_removed_by_the_next(
+    pair: Running, repository: ModelRepository, tmp_path: Path
+) -> None:
+    [left] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(pair)}
+    workers = _workers(pair)
+    os.kill(pair.process.pid, signal.SIGKILL)
+    pair.process.wait(30)
+    wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
+    assert left.exists()
+    with running(repository.folder, tmp_path / "next", "--workers", "2") as server:
+        server.wait_for(lambda: _served(server) >= 2)
+        assert not left.exists()
+        [own] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(server)}
+        with running(repository.folder, tmp_path / "beside", "--workers", "2") as other:
+            other.wait_for(lambda: _served(other) >= 2)
+            assert own.exists(), "that of a living server stays"

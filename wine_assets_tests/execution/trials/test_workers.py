@@ -192,7 +192,7 @@ def test_a_template_that_can_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with (
         Workers(acting.workload(), 1) as workers,
-        pytest.raises(FailedSearchError, match="ended, with status 1. Look at what it wrote to standard error"),
+        pytest.raises(FailedSearchError, match=r"ended, with status 1\. Look at what it wrote to standard error"),
     ):
         workers.ready(None)
 
