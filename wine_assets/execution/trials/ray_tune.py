@@ -45,7 +45,7 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
 
     Raise MissingExtraError without Ray, and FailedSearchError for a cluster that isn't there.
     """
-    with environment(_QUIET), _ray(params) as ray, tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
+    with _ray(params) as ray, tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
         from ray import tune
 
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -215,10 +215,16 @@ def _ray(params: RayBackend) -> Iterator[Any]:
         import ray.tune
     except ImportError as error:
         raise MissingExtraError("ray", "The backend `ray`") from error
-    if ray.is_initialized():  # within a step that Ray runs
-        yield ray
-        return
     logging.getLogger("ray").setLevel(logging.ERROR)
+    with environment(_QUIET), _connected(ray, params):
+        yield ray
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
+    if ray.is_initialized():  # within a step that Ray runs
+        yield
+        return
     own = {"address": "local", "num_cpus": params.workers or usable_cores(), "include_dashboard": False}
     try:
         ray.init(
@@ -229,6 +235,6 @@ def _ray(params: RayBackend) -> Iterator[Any]:
             f"There is no Ray cluster at {params.address!r} ({error}). Start one, or change `backend.address`."
         ) from error
     try:
-        yield ray
+        yield
     finally:
         ray.shutdown()

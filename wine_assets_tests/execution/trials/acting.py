@@ -66,7 +66,7 @@ class ActingFamily:
     def fit(self, X: Any, y: Any, hyperparameters: ActingHyperparameters) -> Constant:
         if hyperparameters.trace:
             with Path(hyperparameters.trace).open("a") as file:
-                file.write(f"{hyperparameters.x!r} {os.getpid()}\n")
+                file.write(f"{hyperparameters.x!r} {os.getpid()} {os.getppid()} {hyperparameters.act}\n")
         if not hyperparameters.once or _is_first(Path(hyperparameters.once)):
             _act(hyperparameters.act)
         return Constant(float("nan") if hyperparameters.act == "overflow" else 0.05 + 0.9 * hyperparameters.x)
@@ -145,3 +145,9 @@ def fits(trace: Path) -> "Counter[float]":
 def pids(trace: Path) -> list[int]:
     """Return the processes that fitted, in order."""
     return [int(line.split()[1]) for line in trace.read_text().splitlines()] if trace.exists() else []
+
+
+def templates(trace: Path, act: Act | None = None) -> list[int]:
+    """Return the processes that those that fitted came of, in order."""
+    lines = [line.split() for line in trace.read_text().splitlines()] if trace.exists() else []
+    return [int(line[2]) for line in lines if act in (None, line[3])]

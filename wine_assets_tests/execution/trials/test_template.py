@@ -1,4 +1,3 @@
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 from wine_assets.execution.trials import template
 from wine_assets_tests.execution.trials import acting
 from wine_assets_tests.execution.trials.acting import pids, trial
-from wine_assets_tests.execution.trials.processes import PATIENCE_S, all_gone, eventually, is_running
+from wine_assets_tests.execution.trials.processes import PATIENCE_S, eventually, is_running
 
 
 @dataclass
@@ -91,25 +90,6 @@ def test_no_process_but_its_own_is_killed(shared: Template) -> None:
         stranger.communicate(b"\n")
     connection.close()
     assert shared.heard() == (template.ENDED, pid, 0)
-
-
-def test_workers_do_not_survive_the_template(trace: Path) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-    own = Template(process, Connection(ours.detach()))
-    own.control.send(acting.workload())
-    assert own.heard()[0] == template.READY
-    workers = [own.forked() for _ in range(2)]
-    workers[0][1].send(trial(0, "hang", trace=str(trace)))
-    eventually(lambda: pids(trace))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(PATIENCE_S)
-    eventually(lambda: all_gone(pid for pid, _ in workers))
-    own.control.close()
-    for _, connection in workers:
-        connection.close()
 
 
 def test_a_parent_that_is_gone_before_anything_was_said_is_no_error() -> None:

@@ -1,6 +1,5 @@
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,55 +23,42 @@ def _nothing_left() -> Iterator[None]:
     eventually(lambda: all_gone({*descendants()} - before))
 
 
-def test_a_thread_keeps_its_worker_for_the_search(trace: Path) -> None:
-    for number in range(3):
-        assert run_there(trial(number, trace=str(trace)), WORKLOAD, "one").state == "finished"
-    assert len({*pids(trace)}) == 1
-
-
-def test_another_search_has_another_worker_and_the_first_one_s_is_gone(trace: Path) -> None:
-    run_there(trial(0, trace=str(trace)), WORKLOAD, "one")
-    run_there(trial(0, trace=str(trace)), WORKLOAD, "two")
+def test_a_thread_keeps_its_worker_for_the_search_and_has_another_one_for_another_search(trace: Path) -> None:
+    for search in ("one", "one", "two"):
+        assert run_there(trial(0, trace=str(trace)), WORKLOAD, search).state == "finished"
     first, second = dict.fromkeys(pids(trace))
-    assert first != second
+    assert pids(trace) == [first] * 2 * acting.FOLDS + [second] * acting.FOLDS
     eventually(lambda: all_gone([first]))
 
 
 def test_each_thread_has_a_worker_of_its_own(trace: Path) -> None:
-    both = threading.Barrier(2)
-
-    def run(number: int) -> str:
-        both.wait()
-        return run_there(trial(number, "wait", trace=str(trace)), WORKLOAD, "two").state
-
-    with ThreadPoolExecutor(2) as threads:
-        assert [*threads.map(run, range(2))] == ["finished"] * 2
-    assert len({*pids(trace)}) == 2
+    run_there(trial(0, trace=str(trace)), WORKLOAD, "two")
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(run_there, trial(1, trace=str(trace)), WORKLOAD, "two").result().state == "finished"
+    run_there(trial(2, trace=str(trace)), WORKLOAD, "two")
+    one, other = dict.fromkeys(pids(trace))
+    assert pids(trace) == [*[one] * acting.FOLDS, *[other] * acting.FOLDS, *[one] * acting.FOLDS]
 
 
 def test_a_trial_whose_processes_are_all_killed_has_failed_and_the_next_one_has_new_ones(trace: Path) -> None:
     """As when a scheduler's worker runs out of memory, and the system picks the process that ours come from."""
     run_there(trial(0), WORKLOAD, "two")
     _, workers = there._mine.workers
+
+    def kill() -> None:
+        eventually(lambda: pids(trace))
+        os.kill(workers._template.pid, signal.SIGKILL)
+
     with ThreadPoolExecutor(1) as threads:
-
-        def kill() -> None:
-            eventually(lambda: pids(trace))
-            os.kill(workers._template.pid, signal.SIGKILL)
-
         killed = threads.submit(kill)
         found = run_there(trial(1, "hang", trace=str(trace)), WORKLOAD, "two")
         killed.result()
     assert found.state == "failed"
     assert "workers come from ended, killed by SIGKILL" in found.reason
-    assert run_there(trial(2), WORKLOAD, "two").state == "finished"
-
-
-def test_releasing_ends_all_of_them_and_they_begin_anew_when_needed(trace: Path) -> None:
-    run_there(trial(0, trace=str(trace)), WORKLOAD, "two")
+    trace.unlink()
+    assert run_there(trial(2, trace=str(trace)), WORKLOAD, "two").state == "finished"
     release()
     eventually(lambda: all_gone(pids(trace)))
-    assert run_there(trial(1, trace=str(trace)), WORKLOAD, "two").state == "finished"
 
 
 def test_workers_that_can_not_be_started_are_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:

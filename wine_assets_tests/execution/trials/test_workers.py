@@ -22,11 +22,14 @@ TIMEOUT_S, MEMORY_MIB = 2.0, 128
 
 @contextlib.contextmanager
 def started(workload: Workload, count: int) -> Iterator[Workers]:
+    """Workers that are ready; closing them leaves no process, though one of them is in the middle of a trial."""
     before = {*descendants()}
     with Workers(workload, count) as workers:
         assert workers.ready(None)
         own = {*descendants()} - before
         yield workers
+        if is_running(workers._template.pid):
+            workers.begin(trial(0, "hang"))
     eventually(lambda: all_gone(own))
 
 
@@ -170,12 +173,6 @@ def test_a_trial_that_takes_memory_without_a_limit_is_measured(workers: Workers)
 # --- beginning and end -------------------------------------------------------
 
 
-def test_closing_ends_workers_whatever_they_do(trace: Path) -> None:
-    with started(acting.workload(), 2) as workers:
-        workers.begin(trial(0, "hang", trace=str(trace)))
-        eventually(lambda: pids(trace))
-
-
 def test_a_template_that_is_killed_ends_the_search_with_a_sentence_and_its_workers_with_it(trace: Path) -> None:
     with started(acting.workload(), 2) as workers:
         workers.begin(trial(0, "hang", trace=str(trace)))
@@ -201,9 +198,8 @@ def test_starting_does_not_wait() -> None:
     """This process has something to do while workers load what they need."""
     with Workers(acting.workload(), 1) as workers:
         assert not workers.ready()
+        assert not workers.ready(0.01)
         assert workers.free == 0
-        assert workers.ready(None)
-        assert workers.free == 1
 
 
 def test_workers_compute_with_one_thread_each(workers: Workers, trace: Path) -> None:
