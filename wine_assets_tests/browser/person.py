@@ -23,7 +23,7 @@ RUN_MS = 120_000
 
 def open_asset_graph(page: Page) -> None:
     """Go to the graph of all assets, make room for it, and unfold its groups."""
-    page.set_viewport_size({"width": 1900, "height": 1300})  # with less, its boxes show names alone
+    page.set_viewport_size({"width": 2300, "height": 1700})  # with less, its boxes show names alone
     link(page, "Lineage").click()
     page.get_by_role("button", name="Hide navigation").click()
     page.get_by_role("button", name="panel_show_right").last.click()
