@@ -58,6 +58,16 @@ def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, jo
     With a folder for its journal, the same search goes on where it was stopped. Raise SearchError for what can't be
     searched, and FailedSearchError when too few trials came to a score.
     """
+    from wine_assets.execution.trials import preloading
+
+    preloading.preload()
+    try:
+        return _searched(search, journal)
+    finally:
+        preloading.discard()
+
+
+def _searched(search: "Mapping[str, Any] | SearchParams | None", journal: Path | None) -> Tuned:
     from wine_assets.execution.trials.backends import PoolBackend
     from wine_assets.execution.trials.session import Session
     from wine_assets.ml import dataset, sources, training

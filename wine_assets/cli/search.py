@@ -122,6 +122,17 @@ def _backend(kind: str, **given: Any) -> dict[str, Any]:
 
 
 def _run(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
+    from wine_assets.execution.trials import preloading
+
+    if "pool" in fields["backend"]:
+        preloading.preload()
+    try:
+        return _launched(data, fields, as_json=as_json, debug=debug)
+    finally:
+        preloading.discard()
+
+
+def _launched(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
     from wine_assets import settings
     from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs, search_assets, searches

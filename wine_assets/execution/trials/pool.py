@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable
 
 from wine_assets.execution import threads
+from wine_assets.execution.trials import preloading
 from wine_assets.execution.trials.workers import Workers
 from wine_assets.execution.trials.workload import Workload, run
 from wine_assets.ml.search.conductor import Conductor
 
 STARTUP_S = 2.5
 """About how long workers take to load what they need, in seconds, beside a process that computes."""
-WAITED_S = 1.0
-"""The seconds after which workers are started however short the last trial was: the next ones may be longer."""
+PRELOADED_S = 0.25
+"""How long they take whose template has loaded already, or is about to."""
+WAITED = 0.4
+"""The share of that after which workers are started however short the last trial was: the next ones may be longer."""
 
 
 def usable_cores() -> int:
@@ -82,4 +85,5 @@ def _pays(seconds: float, waited: float, left: int | None, workers: int) -> bool
     """Tell whether workers may save time; the first trial, which imports, says nothing."""
     if workers == 1 or left == 0:
         return False
-    return left is None or waited > WAITED_S or left * seconds * (1 - 1 / workers) > STARTUP_S
+    startup = PRELOADED_S if preloading.is_preloaded() else STARTUP_S
+    return left is None or waited > WAITED * startup or left * seconds * (1 - 1 / workers) > startup

@@ -187,7 +187,7 @@ def _searcher(lanes: _Lanes) -> Any:
     """Return what Ray Tune asks for lanes and tells of what they report."""
     from ray.tune.search import Searcher
 
-    class Strategy(Searcher):  # type: ignore[misc]  # Ray says nothing of its types
+    class Strategy(Searcher):
         def suggest(self, trial_id: str) -> Any:
             if lanes.opened(trial_id):
                 return {LANE: trial_id}

@@ -24,6 +24,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to all; the parent decides
     control = Connection(descriptor)
     try:
+        _load()
         workload = control.recv()
         objective = workload.objective()
         workload.warm()
@@ -31,6 +32,16 @@ def main(descriptor: int) -> None:
         _serve(control, objective, workload.memory_mib)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _load() -> None:
+    """Import what any search needs, before it is known which one it is."""
+    import pandas as pd  # noqa: F401
+    import sklearn.linear_model
+    import sklearn.metrics
+    import sklearn.model_selection  # noqa: F401
+
+    from wine_assets.execution.trials import workload  # noqa: F401
 
 
 def _serve(control: Connection, objective: Any, memory_mib: int | None) -> None:

@@ -5,11 +5,8 @@ multiprocessing's forkserver does the same; but it makes the caller wait while i
 caller's main module, and can't be used within the workers of other schedulers, which are daemons.
 """
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,11 +15,10 @@ from multiprocessing.reduction import send_handle
 from typing import Self
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.execution.trials import template
+from wine_assets.execution.trials import preloading, template
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.trials import Outcome, Trial, failed
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _STOP_S = 60.0
 """How long a process that was killed may take to go, on a machine that has too much to do."""
 
@@ -45,14 +41,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._exits: dict[int, int] = {}
         self._is_ready = False
-        ours, theirs = socket.socketpair()
-        self._control = Connection(ours.detach())
-        with theirs:
-            os.set_inheritable(theirs.fileno(), True)
-            command = [sys.executable, "-m", template.__name__, str(theirs.fileno())]
-            self._template = subprocess.Popen(  # noqa: S603 - this interpreter, one of our modules
-                command, env=os.environ | _ONE_THREAD, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+        self._template, self._control = preloading.taken()
         self._is_given = False
 
     def __enter__(self) -> Self:

@@ -14,6 +14,9 @@ from wine_assets_tests.execution.trials import acting
 from wine_assets_tests.execution.trials.acting import FOLDS, Act, fits, pids
 from wine_assets_tests.execution.trials.processes import all_gone, descendants, eventually
 
+FIT: Act = "fit"
+WAIT: Act = "wait"
+
 
 class Acts:
     """Candidates that do as they are told, one after the other."""
@@ -42,25 +45,25 @@ def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> l
 
 
 def test_a_search_that_is_done_sooner_without_workers_has_none(trace: Path) -> None:
-    found = searched(Acts(trace, *["fit"] * 50, "raise"), 2)
+    found = searched(Acts(trace, *itertools.repeat(FIT, 50), "raise"), 2)
     assert [outcome.state for outcome in found] == [*["finished"] * 50, "failed"]
     assert {*pids(trace)} == {os.getpid()}
 
 
 def test_one_worker_is_this_process(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "STARTUP_S", 0.0)
-    assert len(searched(Acts(trace, *["wait"] * 4), 1)) == 4
+    assert len(searched(Acts(trace, *itertools.repeat(WAIT, 4)), 1)) == 4
     assert {*pids(trace)} == {os.getpid()}
 
 
 def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until then this process computes; each trial is fitted once, wherever."""
     monkeypatch.setattr(pool, "STARTUP_S", 0.5)
-    found = searched(Acts(trace, *itertools.repeat("wait", 60)), 2)
+    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
     assert [outcome.number for outcome in found] == [*range(60)]
     assert {*fits(trace).values()} == {FOLDS}
     here = pids(trace).count(os.getpid()) // FOLDS
-    assert 2 <= here
+    assert here >= 2
     assert {*pids(trace)[: 2 * FOLDS]} == {os.getpid()}
     assert here == 60 or (len({*pids(trace)}) == 3 and os.getpid() not in pids(trace)[-FOLDS:])
 

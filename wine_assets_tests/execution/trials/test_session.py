@@ -150,7 +150,7 @@ def test_every_outcome_is_told_after_it_is_in_the_journal(trace: Path, tmp_path:
 
 def test_a_search_of_which_too_much_fails_has_failed_and_what_was_tried_stays(trace: Path, tmp_path: Path) -> None:
     asked = params(trace, "raise", budget=Budget(trials=3), failures=Failures(retries=2))
-    with pytest.raises(FailedSearchError, match="3 of 3 trials failed.*LookupError: It was told to"):
+    with pytest.raises(FailedSearchError, match=r"3 of 3 trials failed.*LookupError: It was told to"):
         run(asked, tmp_path)
     session = Session.of(asked, acting.frame(), tmp_path)
     assert [(found.number, found.attempt) for found in session.journal.outcomes()] == [
