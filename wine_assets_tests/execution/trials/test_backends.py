@@ -1,7 +1,9 @@
-import subprocess
+"""One contract for all backends; each starts a cluster of its own once, as a search does."""
+
+import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from wine_assets.errors import ConfigurationError, FailedSearchError, MissingExtraError
-from wine_assets.execution.trials import dask_cluster, ray_tune
+from wine_assets.execution.trials import dask_cluster
 from wine_assets.execution.trials.backends import (
     BackendParams,
     DaskBackend,
@@ -24,64 +26,34 @@ from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import Objective, ObjectiveParams
 from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.space import Distribution, FamilySpace
-from wine_assets.ml.search.strategies import BayesianStrategy
+from wine_assets.ml.search.strategies import RandomStrategy
 from wine_assets.ml.search.trials import Outcome, Trial
 from wine_assets_tests.execution.trials import acting
-from wine_assets_tests.execution.trials.acting import FOLDS, NAME, fits, pids
+from wine_assets_tests.execution.trials.acting import FOLDS, NAME, fits, pids, templates
 from wine_assets_tests.execution.trials.processes import all_gone, descendants, eventually
 from wine_assets_tests.wines import wine
 
 WORKERS = 2
-SHARED = ("pool", "dask", "ray")
+TRIALS, SEED = 20, 4
+"""With this seed one of the trials hangs, three kill their process, four raise, and the others have scores."""
+TIMEOUT_S = 3.0
+X = Distribution(kind="uniform", low=0.0, high=1.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """No worker, nanny, actor, raylet or anything else of a cluster is left when its tests are done."""
+    """No worker, nanny, actor, raylet or anything else of a cluster is left when a search is done."""
     before = {*descendants()}
     yield
-    eventually(lambda: all_gone({*descendants()} - before))
+    eventually(lambda: all_gone(pid for pid in {*descendants()} - before if not _is_pythons_own(pid)))
 
 
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Callable[[str], BackendParams]]:
-    """Return a backend by its name; clusters are started when first needed, once a module."""
-    made: dict[str, BackendParams] = {"pool": PoolBackend(workers=WORKERS)}
-    with pytest.MonkeyPatch.context(), _Clusters() as clusters:
-
-        def named(name: str) -> BackendParams:
-            if name not in made:
-                made[name] = clusters.dask() if name == "dask" else clusters.ray()
-            return made[name]
-
-        yield named
-
-
-class _Clusters:
-    """Clusters as the backends start them for themselves, kept for several searches."""
-
-    def __init__(self) -> None:
-        self._open: list[Any] = []
-
-    def __enter__(self) -> "_Clusters":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for cluster in self._open:
-            cluster.__exit__(None, None, None)
-
-    def dask(self) -> DaskBackend:
-        client = self._kept(dask_cluster._client("", WORKERS))
-        return DaskBackend(address=client.scheduler.address)
-
-    def ray(self) -> RayBackend:
-        params = RayBackend(workers=WORKERS)
-        self._kept(ray_tune._ray(params))
-        return params
-
-    def _kept(self, context: Any) -> Any:
-        self._open.append(context)
-        return context.__enter__()
+def _is_pythons_own(pid: int) -> bool:
+    """Tell whether a process is the one that multiprocessing keeps until Python ends."""
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
 
 
 def frame() -> Any:
@@ -90,161 +62,141 @@ def frame() -> Any:
 
 
 def both_families(trace: Path) -> dict[str, FamilySpace]:
-    """A conditional space: real fits, and fits that raise or end their process."""
-    strength = Distribution(kind="log_uniform", low=1e-3, high=1e2)
-    scalers = Distribution(kind="choice", values=["standard", "none"])
-    x = Distribution(kind="uniform", low=0.0, high=1.0)
-    acts = Distribution(kind="choice", values=["fit", "raise", "die"])
+    """A conditional space: real fits, and fits that raise, hang or end their process."""
+    real = {
+        "C": Distribution(kind="log_uniform", low=1e-3, high=1e2),
+        "scaler": Distribution(kind="choice", values=["standard", "none"]),
+    }
+    acts = Distribution(kind="choice", values=["fit", "raise", "die", "hang"])
     return {
-        "logistic_regression": FamilySpace(
-            over={"C": strength, "scaler": scalers}, fixed={"solver": "newton-cholesky"}
-        ),
-        NAME: FamilySpace(over={"x": x, "act": acts}, fixed={"trace": str(trace)}),
+        "logistic_regression": FamilySpace(over=real, fixed={"solver": "newton-cholesky"}),
+        NAME: FamilySpace(over={"x": X, "act": acts}, fixed={"trace": str(trace)}),
     }
 
 
-def search(trace: Path, **fields: Any) -> SearchParams:
-    given: dict[str, Any] = {
-        "space": both_families(trace),
-        "objective": ObjectiveParams(folds=FOLDS),
-        "failures": Failures(retries=1, timeout_s=300, min_success_ratio=0.1),
-        "budget": Budget(trials=24),
-    }
-    return SearchParams.model_validate(given | fields)
+def search(space: dict[str, FamilySpace], trials: int, **failures: Any) -> SearchParams:
+    return SearchParams(
+        strategy=RandomStrategy(seed=SEED),
+        space=space,
+        objective=ObjectiveParams(folds=FOLDS),
+        budget=Budget(trials=trials),
+        failures=Failures(**failures),
+    )
 
 
 def ran(asked: SearchParams, folder: Path, backend: BackendParams) -> list[Outcome]:
     return [*Session.of(asked, frame(), folder).run(backend, lambda *_: None).outcomes]
 
 
+def killed_while_a_trial_hangs(trace: Path) -> threading.Thread:
+    """Kill the process of the cluster above the first that hangs, once it does; of the pool, that process itself."""
+
+    def kill() -> None:
+        hung = eventually(lambda: templates(trace, "hang"))[0]
+        worker = psutil.Process(hung).parent()
+        assert worker is not None
+        victim = psutil.Process(hung).children()[0] if worker.pid == psutil.Process().pid else worker
+        victim.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
 # --- one contract ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_a_random_search_has_the_same_scores_to_the_last_bit_and_failures_are_values(
-    backend: Callable[[str], BackendParams], trace: Path, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    "backend",
+    [PoolBackend(workers=WORKERS), DaskBackend(workers=WORKERS), RayBackend(workers=WORKERS)],
+    ids=lambda b: b.kind,
+)
+def test_what_comes_of_a_search_is_the_same_on_each_backend(
+    backend: BackendParams, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On each backend what comes of a trial is what came of it in this process."""
-    found = ran(search(trace), tmp_path, backend(name))
-    assert [outcome.number for outcome in found] == [*range(24)]
-    expected = Objective(frame().drop(columns="target"), wine()["target"], ObjectiveParams(folds=FOLDS))
-    for outcome in found:
-        act = outcome.parameters.get("act", "fit")
-        assert (outcome.state, outcome.attempt) == (("finished", 1) if act == "fit" else ("failed", 2))
-        if act == "fit":
-            asked = Trial(outcome.number, outcome.family, outcome.parameters)
-            assert outcome.scores == expected.score(asked).scores
-        elif act == "raise":
-            assert outcome.reason == "LookupError: It was told to."
-        else:
-            assert outcome.reason.startswith("Its process ended in the middle, killed by SIGKILL")
-    assert {outcome.parameters.get("act", "real") for outcome in found} == {"fit", "raise", "die", "real"}
-    assert fits(trace) == {
-        outcome.parameters["x"]: FOLDS if outcome.state == "finished" else 2
-        for outcome in found
-        if outcome.family == NAME
-    }
+    """Scores are equal to the last bit, failures are values, workers are replaced, and the terminal is left alone.
 
-
-@pytest.mark.parametrize("name", SHARED)
-def test_a_trial_that_hangs_fails_on_time(
-    backend: Callable[[str], BackendParams], trace: Path, tmp_path: Path, name: str
-) -> None:
-    space = both_families(trace)
-    space = {
-        NAME: FamilySpace(over={"x": space[NAME].over["x"]}, fixed={"act": "hang", "once": str(tmp_path / "once")})
-    }
-    failures = Failures(retries=0, timeout_s=3, min_success_ratio=0.5)
-    found = ran(search(trace, space=space, failures=failures, budget=Budget(trials=4)), tmp_path, backend(name))
-    [hung] = [outcome for outcome in found if outcome.state != "finished"]
-    assert hung.reason == "It took longer than 3 s (`failures.timeout_s`)."
-
-
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_a_trial_whose_cluster_worker_is_killed_is_tried_again(
-    backend: Callable[[str], BackendParams], trace: Path, tmp_path: Path, name: str
-) -> None:
-    """The process that the scheduler started, above those that compute."""
-    fixed = {"act": "hang", "once": str(tmp_path / "once"), "trace": str(trace)}
-    space = {NAME: FamilySpace(over={"x": Distribution(kind="uniform", low=0.0, high=1.0)}, fixed=fixed)}
-    asked = search(trace, space=space, failures=Failures(retries=1, min_success_ratio=1), budget=Budget(trials=6))
-    computing: list[int] = []
-
-    def kill() -> None:
-        eventually((tmp_path / "once").exists)
-        hung = pids(trace)[0]
-        template = psutil.Process(hung).parent()
-        assert template is not None
-        worker = template.parent()
-        assert worker is not None
-        computing.extend([hung, template.pid])
-        worker.kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    found = ran(asked, tmp_path, backend(name))
+    One of the cluster's own workers is killed in the middle as well.
+    """
+    killer = killed_while_a_trial_hangs(trace)
+    asked = search(both_families(trace), TRIALS, retries=1, timeout_s=TIMEOUT_S, min_success_ratio=0.1)
+    found = ran(asked, tmp_path, backend)
     killer.join()
-    assert [outcome.state for outcome in found] == ["finished"] * 6
-    attempts = [outcome.attempt for outcome in found]
-    assert sorted(attempts) == ([1] * 6 if name == "dask" else [1] * 5 + [2])
-    eventually(lambda: all_gone(computing))
-    reasons = [outcome.reason for outcome in Session.of(asked, frame(), tmp_path).journal.outcomes() if outcome.reason]
-    assert reasons == ([] if name == "dask" else ["The worker of Ray that it ran on ended before it did."])
+    assert [outcome.number for outcome in found] == [*range(TRIALS)]
+    objective = Session.of(asked, frame(), tmp_path).workload.objective()
+    for outcome in found:
+        assert_as_expected(outcome, objective)
+    assert {outcome.parameters.get("act", "real") for outcome in found} == {"fit", "raise", "die", "hang", "real"}
+    fitted = fits(trace)
+    for outcome in found:
+        if outcome.parameters.get("act", "hang") != "hang":
+            fitted_as_planned = 2  # two folds, or two attempts; more or less where the killed worker was at it
+            assert abs(fitted[outcome.parameters["x"]] - fitted_as_planned) < FOLDS
+    assert len({*templates(trace)}) <= WORKERS + 1
+    told = "".join(capfd.readouterr())
+    assert not told or "A worker died or was killed" in told, "Ray may say so of the one that was killed"
 
 
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_workers_of_a_cluster_serve_the_whole_search(
-    backend: Callable[[str], BackendParams], trace: Path, tmp_path: Path, name: str
-) -> None:
-    """However many batches there are: what a worker has loaded is loaded once."""
-    space = {NAME: both_families(trace)[NAME].model_copy(update={"fixed": {"trace": str(trace), "act": "fit"}})}
-    space[NAME] = FamilySpace(over={"x": space[NAME].over["x"]}, fixed=space[NAME].fixed)
-    found = ran(search(trace, space=space, budget=Budget(trials=100), failures=Failures()), tmp_path, backend(name))
-    assert len(found) == 100
-    assert len({*pids(trace)}) <= WORKERS
+def assert_as_expected(outcome: Outcome, objective: Objective) -> None:
+    act = outcome.parameters.get("act", "fit")
+    if act == "fit":
+        asked = Trial(outcome.number, outcome.family, {**outcome.parameters, **without_trace(outcome)})
+        assert outcome.state == "finished"
+        assert outcome.attempt <= 2, "the worker that is killed may be at another trial by then"
+        assert outcome.scores == objective.score(asked).scores
+        return
+    assert (outcome.state, outcome.attempt) == ("failed", 2)
+    if act == "raise":
+        assert outcome.reason == "LookupError: It was told to."
+    elif act == "die":
+        assert outcome.reason.startswith("Its process ended in the middle, killed by SIGKILL")
+    else:
+        assert outcome.reason == f"It took longer than {TIMEOUT_S:g} s (`failures.timeout_s`)."
 
 
-@pytest.mark.parametrize("name", ["ray"])
-def test_a_bayesian_search_with_one_worker_is_the_same_on_each_backend(
-    backend: Callable[[str], BackendParams], trace: Path, tmp_path: Path, name: str
-) -> None:
-    """Trials are not handed out in batches to a strategy that learns from each."""
-    space = {"logistic_regression": both_families(trace)["logistic_regression"]}
-    asked = search(trace, space=space, strategy=BayesianStrategy(startup_trials=4), budget=Budget(trials=12))
-    here = ran(asked, tmp_path / "here", PoolBackend(workers=1))
-    there = ran(asked, tmp_path / "there", backend(name).model_copy(update={"workers": 1}))
-    assert [(outcome.parameters, outcome.scores) for outcome in there] == [
-        (outcome.parameters, outcome.scores) for outcome in here
-    ]
+def without_trace(outcome: Outcome) -> dict[str, str]:
+    return {"trace": ""} if outcome.family == NAME else {}
+
+
+def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_path: Path) -> None:
+    """And the rows with it; a cluster that is there already is used by its address."""
+    fixed = {"act": "hang", "once": str(tmp_path / "once"), "trace": str(trace)}
+    asked = search({NAME: FamilySpace(over={"x": X}, fixed=fixed)}, 4, retries=3)
+    with dask_cluster._client("", 1) as client:
+        killer = killed_while_a_trial_hangs(trace)
+        found = ran(asked, tmp_path, DaskBackend(address=client.scheduler.address))
+        killer.join()
+        eventually(lambda: all_gone(pids(trace)))
+    assert [outcome.state for outcome in found] == ["finished"] * 4
+    assert found[0].attempt > 1
+    attempts = Session.of(asked, frame(), tmp_path).journal.outcomes()
+    assert attempts[0].reason.startswith("Dask has no outcome of it (FutureCancelledError: ")
 
 
 # --- what is asked for -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("params", "module", "extra"),
+    ("backend", "module", "extra"),
     [(DaskBackend(), "distributed", "dask"), (RayBackend(), "ray", "ray"), (RayBackend(), "ray.tune", "ray")],
 )
 def test_a_missing_extra_names_itself(
-    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: BackendParams, module: str, extra: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: BackendParams, module: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"`{extra}` needs the extra `{extra}`.*wine-assets\[{extra}\]"):
-        ran(search(trace), tmp_path, params)
+        ran(search({}, 1), tmp_path, backend)
 
 
-def test_a_dask_scheduler_that_is_not_there_is_named(
-    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dask_cluster, "_CONNECT_S", 0.2)
-    with pytest.raises(FailedSearchError, match="no Dask scheduler at 'tcp://127.0.0.1:9'.*change `backend.address`"):
-        ran(search(trace), tmp_path, DaskBackend(address="tcp://127.0.0.1:9"))
+def test_a_dask_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    monkeypatch.setattr(dask_cluster, "_CONNECT_S", 0.5)
+    with pytest.raises(FailedSearchError, match=r"no Dask scheduler at 'tcp://127.0.0.1:9'.*change `backend.address`"):
+        ran(search({}, 1), tmp_path, DaskBackend(address="tcp://127.0.0.1:9"))
 
 
-def test_a_step_of_dagster_runs_its_trials_in_the_pool(trace: Path, tmp_path: Path) -> None:
-    space = {"logistic_regression": both_families(trace)["logistic_regression"]}
-    asked = search(trace, space=space, failures=Failures(), budget=Budget(trials=3))
-    session = Session.of(asked, frame(), tmp_path)
+def test_a_step_of_dagster_runs_its_trials_in_the_pool(tmp_path: Path) -> None:
+    session = Session.of(search({}, 3), frame(), tmp_path)
     conductor = session.conductor(lambda *_: None)
     run_trials(StepsBackend(), conductor, session.workload)
     assert len(conductor.counted()) == 3
@@ -256,42 +208,3 @@ def test_a_backend_that_can_not_be_is_refused(kind: str, fields: dict[str, Any])
     adapter: TypeAdapter[BackendParams] = TypeAdapter(BackendParams)
     with pytest.raises(ConfigurationError, match="worker"):
         adapter.validate_python({"kind": kind, **fields})
-
-
-# --- a terminal --------------------------------------------------------------
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from wine_assets.execution.trials.backends import DaskBackend, RayBackend
-from wine_assets.execution.trials.session import Session
-from wine_assets.ml.search.params import SearchParams
-from wine_assets_tests.wines import wine
-
-if __name__ == "__main__":
-    backend = RayBackend(workers=1) if sys.argv[2] == "ray" else DaskBackend(workers=1)
-    Session.of(SearchParams(budget={"trials": 3}), wine(), Path(sys.argv[1])).run(backend, lambda *_: None)
-"""
-
-
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_a_search_on_a_cluster_of_its_own_writes_nothing_to_the_terminal(tmp_path: Path, name: str) -> None:
-    """No table, no warning, no word of where files are; and leaves no process."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-W", "error::ResourceWarning", str(tmp_path / "program.py"), str(tmp_path), name]
-    before = {*_clusters()}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    own = {pid for pid in {*_clusters()} - before if str(tmp_path) in _command(pid)}
-    eventually(lambda: all_gone(own))
-
-
-def _clusters() -> list[int]:
-    return [process.pid for process in psutil.process_iter()]
-
-
-def _command(pid: int) -> str:
-    try:
-        return " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return ""

@@ -1,0 +1,188 @@
+"""Lanes without Ray: who is given which trials. What Ray does with them is in the tests of backends."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from wine_assets.errors import FailedSearchError
+from wine_assets.execution.trials import ray_tune, there
+from wine_assets.execution.trials.backends import RayBackend
+from wine_assets.execution.trials.ray_tune import DONE, LANE, OUTCOMES, _Lane, _Lanes, _searcher
+from wine_assets.ml.search.conductor import Budget, Conductor
+from wine_assets.ml.search.space import Distribution, FamilySpace, Space
+from wine_assets.ml.search.strategies import RandomStrategy, strategy
+from wine_assets.ml.search.trials import Outcome, Trial, failed
+from wine_assets_tests.execution.trials import acting
+from wine_assets_tests.execution.trials.acting import NAME, trial
+
+
+class Desk:
+    """A desk in this process, which knows what was left for whom."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[str, list[int] | None]] = []
+        self.put = SimpleNamespace(remote=self._put)
+
+    def _put(self, lane: str, batch: str | None) -> None:
+        numbers = [trial.number for trial in msgspec.json.decode(batch, type=list[Trial])] if batch else None
+        self.left.append((lane, numbers))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def conductor(trials: int, retries: int = 0) -> Conductor:
+    x = Distribution(kind="uniform", low=0.0, high=1.0)
+    space = Space.checked({NAME: FamilySpace(over={"x": x})})
+    return Conductor(strategy(RandomStrategy(), space, 1), Budget(trials=trials), retries, 1)
+
+
+def scored(lanes: _Lanes, lane: str, count: int) -> list[Outcome]:
+    trials = lanes._running[lane][:count]
+    return [Outcome(one.number, one.attempt, one.family, one.parameters, "finished", (0.5,)) for one in trials]
+
+
+def test_a_lane_is_given_a_batch_and_another_one_when_it_has_done_that(desk: Desk) -> None:
+    lanes = _Lanes(conductor(100), desk, 3, 2)
+    assert lanes.opened("a")
+    assert lanes.opened("b")
+    lanes.reported("a", scored(lanes, "a", 2))
+    assert desk.left == [("a", [0, 1, 2]), ("b", [3, 4, 5])]
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left[2:] == [("a", [6, 7, 8])]
+
+
+def test_batches_become_smaller_towards_the_end_so_that_no_lane_is_idle(desk: Desk) -> None:
+    lanes = _Lanes(conductor(16), desk, 8, 2)
+    lanes.opened("a")
+    lanes.opened("b")
+    while lanes._conductor.left() != 0:
+        for lane in "ab":
+            lanes.reported(lane, scored(lanes, lane, 1))
+    sizes = [len(numbers) for _, numbers in desk.left if numbers]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1], sum(sizes)) == (4, 1, 16)
+
+
+def test_all_lanes_are_sent_home_when_there_is_nothing_more_and_not_before(desk: Desk) -> None:
+    """A trial that is still being run may fail, and be tried again."""
+    lanes = _Lanes(conductor(2, retries=1), desk, 1, 2)
+    lanes.opened("a")
+    lanes.opened("b")
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left == [("a", [0]), ("b", [1])]
+    lanes.reported("b", [failed(lanes._running["b"][0], "no")])
+    assert desk.left[2:] == [("a", [1])]
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left[3:] == [("a", None), ("b", None)]
+    lanes.died("a")
+    lanes.died("b")
+    assert lanes.are_all_closed
+    assert not lanes.opened("c")
+    assert [outcome.attempt for outcome in lanes._conductor.counted()] == [1, 2]
+
+
+def test_of_a_lane_that_died_the_trial_that_was_run_has_failed_and_the_others_go_elsewhere(desk: Desk) -> None:
+    """They were not begun, and no attempt at them is lost."""
+    lanes = _Lanes(conductor(100), desk, 3, 2)
+    lanes.opened("a")
+    lanes.opened("b")
+    lanes.reported("a", scored(lanes, "a", 1))
+    lanes.died("a")
+    [_, lost] = lanes._conductor.counted()
+    assert (lost.number, lost.reason) == (1, "The worker of Ray that it ran on ended before it did.")
+    assert lanes.opened("c")
+    assert desk.left[-1] == ("c", [2, 6, 7])
+
+
+def test_an_idle_lane_takes_over_what_a_dead_one_left(desk: Desk) -> None:
+    lanes = _Lanes(conductor(2, retries=1), desk, 1, 2)
+    lanes.opened("a")
+    lanes.opened("b")
+    lanes.reported("a", scored(lanes, "a", 1))
+    lanes.died("b")
+    assert desk.left[2:] == [("a", [1])]
+
+
+def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(desk: Desk) -> None:
+    searcher = _searcher(lanes := _Lanes(conductor(1), desk, 1, 2))
+    assert searcher.suggest("a") == {LANE: "a"}
+    assert searcher.suggest("b") is None
+    outcomes = msgspec.json.encode(scored(lanes, "a", 1)).decode()
+    searcher.on_trial_result("a", {OUTCOMES: outcomes, DONE: False})
+    searcher.on_trial_complete("a")
+    assert searcher.suggest("b") == "FINISHED"
+    searcher.save("nowhere")
+    searcher.restore("nowhere")
+
+
+# --- a lane ------------------------------------------------------------------
+
+
+def lane(monkeypatch: pytest.MonkeyPatch, *batches: list[Trial] | None) -> _Lane:
+    """Return a lane for which these batches were left; fits take as long as their x says, on a clock of our own."""
+    waiting = [msgspec.json.encode(batch).decode() if batch is not None else None for batch in batches]
+    now = [0.0]
+
+    def run(asked: Trial, *_: Any) -> Outcome:
+        now[0] += asked.parameters["x"]
+        return failed(asked, "no")
+
+    monkeypatch.setattr("ray.get", lambda _: waiting.pop(0))
+    monkeypatch.setattr("wine_assets.execution.trials.ray_tune.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(there, "run_there", run)
+    made = _Lane()
+    made.setup({LANE: "a"}, acting.workload(), SimpleNamespace(take=SimpleNamespace(remote=lambda _: None)))
+    return made
+
+
+def numbers(result: dict[str, Any]) -> list[int]:
+    return [outcome.number for outcome in msgspec.json.decode(result[OUTCOMES], type=list[Outcome])]
+
+
+def test_trials_of_less_than_a_second_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = lane(monkeypatch, [trial(n, x=0.3) for n in range(6)], [trial(6, x=0.3)], None)
+    results = [made.step() for _ in range(4)]
+    assert [numbers(result) for result in results] == [[0, 1, 2, 3], [4, 5], [6], []]
+    assert [result[DONE] for result in results] == [False, False, False, True]
+
+
+def test_a_longer_trial_is_reported_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = lane(monkeypatch, [trial(n, x=1.0) for n in range(2)])
+    assert [numbers(made.step()), numbers(made.step())] == [[0], [1]]
+
+
+def test_a_lane_that_ends_ends_its_worker_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    made = lane(monkeypatch)
+    monkeypatch.setattr(there, "release", lambda: ended.append(True))
+    made.cleanup()
+    assert ended == [True]
+
+
+# --- clusters ----------------------------------------------------------------
+
+
+def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself looks for one for minutes."""
+
+    def init(**given: Any) -> None:
+        raise ConnectionError(f"nobody at {given['address']}")
+
+    monkeypatch.setattr("ray.init", init)
+    with (
+        pytest.raises(FailedSearchError, match=r"no Ray cluster at '10.0.0.1:6379' \(nobody at 10.0.0.1:6379\)"),
+        ray_tune._ray(RayBackend(address="10.0.0.1:6379")),
+    ):
+        pass
+
+
+def test_a_search_in_a_process_that_is_on_a_cluster_uses_that_and_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.shutdown", pytest.fail)
+    with ray_tune._ray(RayBackend()) as found:
+        assert found.is_initialized()
