@@ -59,9 +59,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def page(chromium: Browser, server: Server) -> Iterator[Page]:
     """A newcomer's window on the UI, from which nothing beyond this machine can be reached."""
-    context = chromium.new_context(
-        base_url=server.url, viewport={"width": 1500, "height": 800}, device_scale_factor=1.5, color_scheme="light"
-    )
+    context = chromium.new_context(base_url=server.url, viewport={"width": 1500, "height": 800}, color_scheme="light")
     context.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
 
@@ -81,7 +79,10 @@ def page(chromium: Browser, server: Server) -> Iterator[Page]:
 
 @pytest.fixture
 def materialized(server: Server) -> Server:
-    """The server, where every asset is made from the default config; made by the command line, on the same home."""
+    """The server, where every asset is made from the default config; made by the command line, on the same home.
+
+    The model is made after the search, whatever was there before: Dagster calls it unsynced when a search is newer.
+    """
     server.command("search", "--trials", "2")
-    server.command("run")
+    server.command("run", "--force")
     return server
