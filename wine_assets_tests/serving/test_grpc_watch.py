@@ -1,13 +1,21 @@
 """Watching the health of a server over gRPC."""
 
+import asyncio
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grpc_health.v1 import health_pb2
 
+from wine_assets.inference import Predictor
+from wine_assets.serving.drift_watch import DriftWatch
+from wine_assets.serving.grpc_api.health import Health
+from wine_assets.serving.metrics import Metrics
+from wine_assets.serving.plane import DataPlane, Served
 from wine_assets_tests.serving.clients import said, speaking_both_ways, speaking_of_nothing, started, tell
-from wine_assets_tests.serving.models import promote, published, rows
+from wine_assets_tests.serving.models import DEFAULT, exported, promote, published, rows
 from wine_assets_tests.serving.running import Running, wait_until
 
 WATCHING = "grpc_watching"
@@ -92,6 +100,22 @@ def test_who_watches_and_is_gone_without_a_word_is_missed(tmp_path: Path) -> Non
             wait_until(lambda: _watching(server) == 0, seconds=20)
         finally:
             client.kill()
+
+
+def test_a_change_in_the_moment_in_which_one_begins_to_wait_is_not_missed() -> None:
+    plane = DataPlane(Metrics(DriftWatch()), rows_limit=1)
+    plane.served = Served("wine", Predictor(exported(DEFAULT)))
+
+    async def watch() -> list[Any]:
+        watching = Health(plane).Watch(health_pb2.HealthCheckRequest())
+        first = await anext(watching)
+        second = asyncio.ensure_future(anext(watching))
+        await asyncio.sleep(0)  # it has found nothing new, and whoever looks for a change hasn't begun to
+        plane.draining = True
+        return [first.status, (await asyncio.wait_for(second, 10)).status]
+
+    serving = health_pb2.HealthCheckResponse
+    assert asyncio.run(watch()) == [serving.SERVING, serving.NOT_SERVING]
 
 
 def _stay(server: Running) -> None:

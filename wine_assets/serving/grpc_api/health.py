@@ -25,11 +25,11 @@ class Health:
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._stopping = False
-        self._change: asyncio.Task[None] | None = None
+        self._changes: dict[bool, asyncio.Task[None]] = {}
 
     async def Check(self, request: Any) -> Any:
         """Say whether requests should be sent here."""
-        status = self._status(request.service)
+        status = _status(request.service, ready=self._plane.ready)
         if status == _Status.SERVICE_UNKNOWN:
             raise NotFoundError(f"There is no such service. Ask for {_INFERENCE}, or for none.")
         return _Status(status=status)
@@ -38,31 +38,33 @@ class Health:
         """Say it now, and again whenever it has changed, until the server stops."""
         said = None
         while True:
-            status = self._status(request.service)
+            ready = self._plane.ready
+            status = _status(request.service, ready=ready)
             if status != said:
                 said = status
                 yield _Status(status=status)
             elif self._stopping:
                 raise UnavailableError("The server stops. Watch another one.")
             else:
-                await self._changed()
+                await self._changed(since=ready)
 
     def stop(self) -> None:
         """Let those who watch know the last change, and send them away."""
         self._stopping = True
 
-    def _status(self, service: str) -> Any:
-        if service not in ("", _INFERENCE):
-            return _Status.SERVICE_UNKNOWN
-        return _Status.SERVING if self._plane.ready else _Status.NOT_SERVING
+    async def _changed(self, *, since: bool) -> None:
+        """Wait until the readiness differs from what it was; one task looks for that, however many wait."""
+        change = self._changes.get(since)
+        if change is None or change.done():
+            change = self._changes[since] = asyncio.create_task(self._look(since=since))
+        await asyncio.shield(change)
 
-    async def _changed(self) -> None:
-        """Wait for a change; one task looks for it, however many wait."""
-        if self._change is None or self._change.done():
-            self._change = asyncio.create_task(self._look())
-        await asyncio.shield(self._change)
-
-    async def _look(self) -> None:
-        was = self._plane.ready
-        while self._plane.ready is was and not self._stopping:  # noqa: ASYNC110  the plane tells nobody
+    async def _look(self, *, since: bool) -> None:
+        while self._plane.ready is since and not self._stopping:  # noqa: ASYNC110  the plane tells nobody
             await asyncio.sleep(_LOOK_S)
+
+
+def _status(service: str, *, ready: bool) -> Any:
+    if service not in ("", _INFERENCE):
+        return _Status.SERVICE_UNKNOWN
+    return _Status.SERVING if ready else _Status.NOT_SERVING
