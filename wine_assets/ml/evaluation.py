@@ -95,14 +95,20 @@ def evaluate(frame: Any, hyperparameters: Typed, params: EvaluationParams) -> Ev
 
 def scores(y: Any, probability: Any) -> dict[str, float]:
     """Return accuracy, log-loss, ROC AUC and Brier score of P(class 1), float64 [n], against labels, int64 [n]."""
+    return {metric: score(metric, y, probability) for metric in METRICS}
+
+
+def score(metric: str, y: Any, probability: Any) -> float:
+    """Return one of these figures alone, by its name in `METRICS`."""
     from sklearn import metrics
 
-    return {
-        "accuracy": float(metrics.accuracy_score(y, probability > 0.5)),  # noqa: PLR2004 - the threshold of predict
-        "log_loss": float(metrics.log_loss(y, probability, labels=[0, 1])),
-        "roc_auc": float(metrics.roc_auc_score(y, probability)),
-        "brier_score": float(metrics.brier_score_loss(y, probability)),
-    }
+    if metric == "accuracy":
+        return float(metrics.accuracy_score(y, probability > 0.5))  # noqa: PLR2004 - the threshold of predict
+    if metric == "log_loss":
+        return float(metrics.log_loss(y, probability, labels=[0, 1]))
+    if metric == "roc_auc":
+        return float(metrics.roc_auc_score(y, probability))
+    return float(metrics.brier_score_loss(y, probability))
 
 
 @dataclass(frozen=True)

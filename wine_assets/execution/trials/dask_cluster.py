@@ -54,7 +54,7 @@ def _run(conductor: Conductor, client: Any, shared: _Shared, search: str) -> Non
     running: dict[Any, Trial] = {}
     while True:
         parallel = max(sum(client.nthreads().values()), 1)
-        while len(running) < parallel and (trial := conductor.next()) is not None:
+        while len(running) < parallel and (trial := conductor.next(complex_first=True)) is not None:
             key = f"trial-{search}-{trial.number}-{trial.attempt}"
             running[client.submit(there.run_there, trial, shared.future(), search, key=key, pure=False)] = trial
         if not running:

@@ -1,7 +1,6 @@
 """The backend `pool`: worker processes on this machine, once the first trials show that they pay."""
 
 import time
-from collections.abc import Callable
 
 from wine_assets.execution import threads
 from wine_assets.execution.trials import preloading
@@ -11,8 +10,6 @@ from wine_assets.ml.search.conductor import Conductor
 
 STARTUP_S = 2.5
 """About how long workers take to load what they need, in seconds, beside a process that computes."""
-PRELOADED_S = 0.25
-"""How long they take whose template has loaded already, or is about to."""
 WAITED = 0.4
 """The share of that after which workers are started however short the last trial was: the next ones may be longer."""
 
@@ -36,26 +33,10 @@ def run_in_pool(conductor: Conductor, workload: Workload, workers: int) -> None:
             run_in_workers(conductor, pool)
 
 
-def run_here(conductor: Conductor, workload: Workload, enough: Callable[[float, int], bool]) -> bool:
-    """Run trials in this process, until `enough` says so of the last one's seconds and how many were run.
-
-    Return whether there may be more.
-    """
-    objective, done = workload.objective(), 0
-    with threads.capped(1):
-        while (trial := conductor.next()) is not None:
-            began = time.perf_counter()
-            conductor.tell(run(trial, objective, None))
-            done += 1
-            if enough(time.perf_counter() - began, done):
-                return True
-    return False
-
-
 def run_in_workers(conductor: Conductor, workers: Workers) -> None:
     """Run trials in workers that are ready, until there are none."""
     while True:
-        while workers.free and (trial := conductor.next()) is not None:
+        while workers.free and (trial := conductor.next(complex_first=True)) is not None:
             workers.begin(trial)
         if not workers.running:
             return
@@ -64,18 +45,23 @@ def run_in_workers(conductor: Conductor, workers: Workers) -> None:
 
 
 def _run_here_first(conductor: Conductor, workload: Workload, workers: int) -> None:
-    pool: Workers | None = None
-    began = time.monotonic()
-
-    def enough(seconds: float, done: int) -> bool:
-        nonlocal pool
-        if pool is None and done > 1 and _pays(seconds, time.monotonic() - began, conductor.left(), workers):
-            pool = Workers(workload, workers)
-        return pool is not None and pool.ready()
-
+    began, done = time.monotonic(), 0
+    pool = Workers(workload, workers) if preloading.is_preloaded() and workers > 1 and conductor.left() != 0 else None
     try:
-        if run_here(conductor, workload, enough) and pool is not None:
-            run_in_workers(conductor, pool)
+        if pool is not None:
+            pool.ready()  # it is told what to prepare for
+        with threads.capped(1):
+            objective = workload.objective()
+            while pool is None or not pool.ready():
+                trial = conductor.next()
+                if trial is None:
+                    return
+                started = time.perf_counter()
+                conductor.tell(run(trial, objective, None))
+                seconds, done = time.perf_counter() - started, done + 1
+                if pool is None and done > 1 and _pays(seconds, time.monotonic() - began, conductor.left(), workers):
+                    pool = Workers(workload, workers)
+        run_in_workers(conductor, pool)
     finally:
         if pool is not None:
             pool.close()
@@ -85,5 +71,4 @@ def _pays(seconds: float, waited: float, left: int | None, workers: int) -> bool
     """Tell whether workers may save time; the first trial, which imports, says nothing."""
     if workers == 1 or left == 0:
         return False
-    startup = PRELOADED_S if preloading.is_preloaded() else STARTUP_S
-    return left is None or waited > WAITED * startup or left * seconds * (1 - 1 / workers) > startup
+    return left is None or waited > WAITED * STARTUP_S or left * seconds * (1 - 1 / workers) > STARTUP_S

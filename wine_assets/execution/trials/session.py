@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Session:
             run_trials(backend, conductor, self.workload)
         return self.result(conductor)
 
-    def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: Iterable[int] | None = None) -> Conductor:
+    def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: range | None = None) -> Conductor:
         """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
 
         def record(outcome: Outcome) -> None:

@@ -1,19 +1,23 @@
 """The course of a search: what is tried next, again or not at all, whoever runs the trials."""
 
+import itertools
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from pydantic import Field
 
+from wine_assets.errors import WineAssetsError
 from wine_assets.ml.search.strategies import Strategy
 from wine_assets.ml.search.trials import Outcome, Trial
 from wine_assets.ml.typed import Typed
 
 PRUNING_TRIALS = 5
 """How many trials have to be finished before one is given up for being worse than their median."""
+FORESEEN_TRIALS = 1_000
+"""The most trials of a search that are put in an order by what they will cost."""
 
 
 class Budget(Typed):
@@ -55,7 +59,7 @@ class Failures(Typed):
 class Conductor:
     """Hands out trials and takes outcomes; a backend does the rest.
 
-    Trials are numbered in the order in which they are asked for. With patience, the search ends at the first number
+    Trials are numbered in the order in which they are chosen. With patience, the search ends at the first number
     at which that many trials in a row were no better, whichever way the trials before it were spread over workers;
     what was scored beyond it is left out of the result.
     """
@@ -69,14 +73,16 @@ class Conductor:
         *,
         record: Callable[[Outcome], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
-        numbers: Iterable[int] | None = None,
+        numbers: range | None = None,
     ) -> None:
         self._record = record
         self._strategy, self._budget, self._retries, self._sign = strategy, budget, retries, sign
         self._clock, self._began = clock, clock()
         self._again: deque[Trial] = deque()
-        self._numbers = iter(numbers) if numbers is not None else None
-        self._next = 0
+        self._numbers = numbers
+        self._ascending = iter(numbers) if numbers is not None else itertools.count()
+        self._complex_first: Iterator[int] | None = None
+        self._begun: set[int] = set()
         self._is_exhausted = False
         self.ended: dict[int, Outcome] = {}
         self._attempts: dict[int, int] = {}
@@ -94,13 +100,18 @@ class Conductor:
                 if outcome.state != "failed" or outcome.attempt > self._retries:
                     self._end(outcome)
 
-    def next(self) -> Trial | None:
-        """Return a trial to run, None when there is none to begin."""
+    def next(self, *, complex_first: bool = False) -> Trial | None:
+        """Return a trial to run, None when there is none to begin.
+
+        Of a search whose trials are all known from the start, the most complex one is next for who asks for that: it
+        is likely to take longest, and begun last it would run on alone when all others have ended. (Longest
+        processing time first; Graham, Bounds on Multiprocessing Timing Anomalies, 1969.)
+        """
         while self._again:
             trial = self._again.popleft()
             if self.stopped_at is None:
                 return trial
-        number = self._next_number()
+        number = self._next_number(complex_first=complex_first)
         if number is None:
             return None
         candidate = self._strategy.ask(number)
@@ -148,16 +159,36 @@ class Conductor:
         known = [number for number in (self._budget.trials, self._strategy.size) if number is not None]
         return min(known) if known else None
 
-    def _next_number(self) -> int | None:
+    def _next_number(self, *, complex_first: bool) -> int | None:
         if self._is_exhausted or self.stopped_at is not None or self._is_late():
             return None
-        while True:
-            number = next(self._numbers, None) if self._numbers is not None else self._next
-            if number is None or self._is_beyond(number):
+        numbers = self._by_complexity() if complex_first else self._ascending
+        for number in numbers:
+            if self._is_beyond(number):
                 return None
-            self._next = number + 1
-            if number not in self.ended:
+            if number not in self.ended and number not in self._begun:
+                self._begun.add(number)
                 return number
+        return None
+
+    def _by_complexity(self) -> Iterator[int]:
+        """Return the numbers of trials, the most complex first where all of them are known and none may be left out."""
+        if self._complex_first is None:
+            total, budget = self.total, self._budget
+            is_open = self.learns or budget.patience is not None or budget.seconds is not None
+            if is_open or total is None or total > FORESEEN_TRIALS:
+                self._complex_first = self._ascending
+            else:
+                numbers = range(total) if self._numbers is None else self._numbers
+                self._complex_first = iter(sorted(numbers, key=self._complexity, reverse=True))
+        return self._complex_first
+
+    def _complexity(self, number: int) -> tuple[int, float]:
+        candidate = self._strategy.ask(number)
+        try:
+            return (-1, 0.0) if candidate is None else candidate.complexity
+        except WineAssetsError:  # its trial will fail, and say why
+            return (-1, 0.0)
 
     def _is_beyond(self, number: int) -> bool:
         return self._budget.trials is not None and number >= self._budget.trials

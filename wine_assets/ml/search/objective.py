@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from wine_assets.errors import SearchError, TrainingError, WineAssetsError
-from wine_assets.ml.evaluation import scores as all_scores
+from wine_assets.ml import evaluation
 from wine_assets.ml.families.registry import family_of
 from wine_assets.ml.search.trials import Outcome, Trial, failed
 from wine_assets.ml.typed import Typed
@@ -92,15 +92,20 @@ class Objective:
         )
 
     def _scores(self, trial: Trial) -> Iterator[float]:
+        import numpy as np
         import sklearn
 
         hyperparameters = trial.candidate.hyperparameters()
         family = family_of(hyperparameters)
         for X, y, held_out, labels in self._folds:
-            with warnings.catch_warnings(), sklearn.config_context(assume_finite=True):
+            with warnings.catch_warnings(), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
                 warnings.simplefilter("ignore")  # the fit on all rows reports what the solver has to say
                 estimator = family.fit(X, y, hyperparameters)
-            score = all_scores(labels, estimator.predict_proba(held_out)[:, 1])[self.params.metric]
+            probability = estimator.predict_proba(held_out)[:, 1]
+            with sklearn.config_context(skip_parameter_validation=True):
+                score = evaluation.score(self.params.metric, labels, probability)
+            if not np.isfinite(probability).all():
+                raise TrainingError("A fold's predictions aren't all finite. Narrow the space.")
             if not math.isfinite(score):
                 raise TrainingError(f"The {self.params.metric} of a fold is {score}. Narrow the space.")
             yield score

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.ml.families.registry import FAMILIES
 from wine_assets.ml.search.objective import ObjectiveParams
-from wine_assets.ml.search.space import family_named
 from wine_assets.ml.search.trials import Outcome
 
 _SHOWN_REASONS = 3
@@ -51,7 +49,7 @@ class SearchResult:
         error = self.best.standard_error
         limit = self.loss(self.best) + (0.0 if math.isnan(error) else error)
         close = [outcome for outcome in self.finished if self.loss(outcome) <= limit]
-        return min(close, key=lambda outcome: (*_complexity(outcome), self.loss(outcome), outcome.number))
+        return min(close, key=lambda outcome: (outcome.candidate.complexity, self.loss(outcome), outcome.number))
 
     def require(self, min_success_ratio: float) -> None:
         """Raise FailedSearchError where too few trials came to a score, or none."""
@@ -107,11 +105,6 @@ def _chosen(outcome: Outcome) -> dict[str, Any]:
         "mean": outcome.mean,
         "standard_error": outcome.standard_error,
     }
-
-
-def _complexity(outcome: Outcome) -> tuple[int, float]:
-    family = family_named(outcome.family)
-    return FAMILIES.index(family), family.complexity(outcome.candidate.hyperparameters())
 
 
 def _row(outcome: Outcome, names: Sequence[str], folds: int) -> dict[str, Any]:

@@ -121,6 +121,12 @@ class Candidate:
         return typed
 
     @property
+    def complexity(self) -> tuple[int, float]:
+        """How far it may bend to the data, in an order over all families, which are ordered from simple to complex."""
+        family = family_named(self.family)
+        return FAMILIES.index(family), family.complexity(self.hyperparameters())
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What two candidates share that are the same."""
         return (self.family, *sorted((name, repr(value)) for name, value in self.parameters.items()))

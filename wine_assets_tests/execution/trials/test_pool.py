@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wine_assets.execution.trials import pool
+from wine_assets.execution.trials import pool, preloading
 from wine_assets.execution.trials.pool import run_in_pool, usable_cores
 from wine_assets.ml.search.conductor import Budget, Conductor
 from wine_assets.ml.search.space import Candidate
@@ -66,6 +66,33 @@ def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path, mon
     assert here >= 2
     assert {*pids(trace)[: 2 * FOLDS]} == {os.getpid()}
     assert here == 60 or (len({*pids(trace)}) == 3 and os.getpid() not in pids(trace)[-FOLDS:])
+
+
+def test_workers_that_have_loaded_before_are_not_waited_for_either(
+    trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken for however short a search; it is done here when it ends before they are ready."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(pool, "STARTUP_S", 3600.0)
+    preloading.preload()
+    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
+    assert [outcome.number for outcome in found] == [*range(60)]
+    assert {*fits(trace).values()} == {FOLDS}
+    assert not preloading.is_preloaded()
+    assert len({*pids(trace)} - {os.getpid()}) == 2
+
+
+@pytest.mark.parametrize(("acts", "workers"), [((WAIT, WAIT), 1), ((), 2)], ids=["one worker", "nothing to do"])
+def test_workers_that_have_loaded_before_are_left_where_they_are_of_no_use(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, acts: tuple[Act, ...], workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    preloading.preload()
+    try:
+        assert len(searched(Acts(trace, *acts), workers)) == len(acts)
+        assert preloading.is_preloaded()
+    finally:
+        preloading.discard()
 
 
 def test_with_limits_workers_run_every_trial_and_failures_are_values(trace: Path) -> None:

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from wine_assets.execution.trials import pool, preloading
+from wine_assets.execution.trials import preloading
 from wine_assets.execution.trials.workers import Workers
 from wine_assets_tests.execution.trials import acting
 from wine_assets_tests.execution.trials.processes import all_gone, descendants, eventually
@@ -50,12 +49,3 @@ def test_one_core_is_not_shared_with_a_template(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     preloading.preload()
     assert not preloading.is_preloaded()
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_workers_pay_sooner_when_they_have_loaded(trace: Path) -> None:
-    assert not pool._pays(seconds=0.1, waited=0.2, left=20, workers=2)
-    preloading.preload()
-    assert pool._pays(seconds=0.1, waited=0.2, left=20, workers=2)
-    assert not pool._pays(seconds=0.1, waited=0.2, left=0, workers=2)
-    assert not pool._pays(seconds=0.1, waited=0.2, left=20, workers=1)

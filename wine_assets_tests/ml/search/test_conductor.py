@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wine_assets.errors import ConfigurationError
-from wine_assets.ml.search.conductor import PRUNING_TRIALS, Budget, Conductor, Failures
+from wine_assets.ml.search.conductor import FORESEEN_TRIALS, PRUNING_TRIALS, Budget, Conductor, Failures
 from wine_assets.ml.search.space import Candidate
 from wine_assets.ml.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy, Strategy, strategy
 from wine_assets.ml.search.trials import Outcome, Trial, failed
@@ -315,3 +315,46 @@ def test_a_budget_that_can_not_be_is_refused(fields: dict[str, Any]) -> None:
 def test_failures_that_can_not_be_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"failures.{next(iter(fields))}"):
         Failures(**fields)
+
+
+# --- order -------------------------------------------------------------------
+
+
+def test_who_asks_for_the_most_complex_has_them_first_and_none_twice() -> None:
+    conducted = conductor(Numbered(4))
+    begun = [conducted.next(complex_first=first) for first in (True, False, True, False, True, False)]
+    assert [trial and trial.number for trial in begun] == [3, 0, 2, 1, None, None]
+
+
+def test_the_most_complex_of_a_part_is_of_that_part() -> None:
+    conducted = conductor(trials=10, numbers=range(4, 7))
+    assert [trial and trial.number for trial in (conducted.next(complex_first=True) for _ in range(4))] == [
+        6,
+        5,
+        4,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "conducted",
+    [
+        conductor(),
+        conductor(trials=FORESEEN_TRIALS + 1),
+        conductor(trials=9, patience=3),
+        conductor(trials=9, seconds=60.0),
+        conductor(Numbered(9, prunes=True)),
+    ],
+    ids=["no end", "too many", "patience", "seconds", "learns"],
+)
+def test_trials_that_may_be_left_out_are_handed_out_in_order(conducted: Conductor) -> None:
+    assert [trial and trial.number for trial in (conducted.next(complex_first=True) for _ in range(3))] == [0, 1, 2]
+
+
+def test_a_candidate_that_its_family_refuses_is_handed_out_last() -> None:
+    class Refused(Numbered):
+        def ask(self, number: int) -> Candidate | None:
+            return Candidate(FAMILY, {"C": float(number - 1)}) if number < 3 else None
+
+    conducted = conductor(Refused(3))
+    assert [trial and trial.number for trial in (conducted.next(complex_first=True) for _ in range(3))] == [2, 0, 1]

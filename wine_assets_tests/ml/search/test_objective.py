@@ -11,9 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from wine_assets.errors import ConfigurationError, SearchError
-from wine_assets.ml import dataset
+from wine_assets.ml import dataset, evaluation
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.ml.search import objective as objectives
 from wine_assets.ml.search.objective import Metric, Objective, ObjectiveParams, splits
 from wine_assets.ml.search.trials import Trial
 from wine_assets_tests.ml.search.made import FAMILY, trial
@@ -127,7 +126,7 @@ def test_a_score_that_is_no_number_is_a_failure(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_figure_that_is_no_number_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "all_scores", lambda *_: {"log_loss": math.inf})
+    monkeypatch.setattr(evaluation, "score", lambda *_: math.inf)
     found = objective().score(trial(C=1.0))
     assert (found.state, found.reason) == ("failed", "The log_loss of a fold is inf. Narrow the space.")
 
