@@ -15,8 +15,9 @@ from wine_assets.serving.grpc_api.health import Health
 from wine_assets.serving.metrics import Metrics
 from wine_assets.serving.plane import DataPlane, Served
 from wine_assets_tests.serving.clients import said, speaking_both_ways, speaking_of_nothing, started, tell
-from wine_assets_tests.serving.models import DEFAULT, exported, promote, published, rows
+from wine_assets_tests.serving.models import promote, published, rows
 from wine_assets_tests.serving.running import Running, wait_until
+from wine_assets_tests.wines import DEFAULT, exported
 
 WATCHING = "grpc_watching"
 SERVICE = "inference.GRPCInferenceService"
