@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wine_assets.errors import ConfigurationError, MissingExtraError
-from wine_assets.ml.search.space import Candidate, Space
+from wine_assets.ml.search.space import Candidate, FamilySpace, Space
 from wine_assets.ml.search.strategies import (
     Bayesian,
     BayesianStrategy,
@@ -215,6 +215,55 @@ def test_pruning_can_be_switched_off() -> None:
     assert made(BayesianStrategy(prune=False)).learns
 
 
+# --- gaussian process --------------------------------------------------------
+
+STRENGTH = {"C": between(1e-4, 1e2, "log_uniform")}
+
+
+@pytest.fixture
+def gaussian() -> BayesianStrategy:
+    pytest.importorskip("torch", reason="the extra `gp` isn't installed")
+    return BayesianStrategy(sampler="gp", startup_trials=4)
+
+
+def test_a_gaussian_process_comes_closer_than_draws_at_random(gaussian: BayesianStrategy) -> None:
+    learned = min(map(loss, course(made(gaussian, space(**STRENGTH)), range(16))))
+    guessed = min(map(loss, course(made(RandomStrategy(), space(**STRENGTH)), range(16))))
+    assert learned < guessed / 10
+
+
+def test_a_search_by_a_gaussian_process_that_goes_on_draws_what_it_would_have_drawn(gaussian: BayesianStrategy) -> None:
+    whole = course(made(gaussian), range(10))
+    resumed = made(gaussian)
+    for number, candidate in enumerate(whole[:7]):
+        resumed.tell(came_of(number, candidate, state_of(number)))
+    assert course(resumed, range(7, 10)) == whole[7:]
+
+
+def test_draws_of_a_gaussian_process_side_by_side_differ(gaussian: BayesianStrategy) -> None:
+    chosen = made(gaussian, space(**STRENGTH))
+    course(chosen, range(6))
+    batch = [math.log10(asked(chosen, number).parameters["C"]) for number in range(6, 10)]
+    assert min(abs(a - b) for place, a in enumerate(batch) for b in batch[:place]) > 1e-3
+
+
+def test_a_gaussian_process_searches_over_families(gaussian: BayesianStrategy) -> None:
+    boosting = FamilySpace(over={"learning_rate": between(0.01, 1.0, "log_uniform")})
+    chosen = made(
+        gaussian,
+        Space.checked(
+            {"logistic_regression": space(**STRENGTH).families["logistic_regression"], "gradient_boosting": boosting}
+        ),
+    )
+    found = []
+    for number in range(10):
+        candidate = asked(chosen, number)
+        chosen.tell(Outcome(number, 1, candidate.family, dict(candidate.parameters), "finished", (number / 10,)))
+        found.append(candidate)
+    assert {candidate.family for candidate in found} == {"logistic_regression", "gradient_boosting"}
+    assert len({candidate.key for candidate in found}) == 10
+
+
 # --- extras and bounds -------------------------------------------------------
 
 
@@ -228,13 +277,6 @@ def test_without_torch_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"`gp` needs the extra `gp`.*wine-assets\[gp\]"):
         made(BayesianStrategy(sampler="gp"))
-
-
-def test_a_gaussian_process_draws_where_torch_is_installed() -> None:
-    pytest.importorskip("torch")
-    narrow = space(C=between(1e-4, 1e2, "log_uniform"))
-    params = BayesianStrategy(sampler="gp", startup_trials=4)
-    assert course(made(params, narrow), range(8)) == course(made(params, narrow), range(8))
 
 
 @pytest.mark.parametrize("fields", [{"seed": -1}, {"startup_trials": 0}, {"sampler": "cma"}, {"prune": "yes"}])
