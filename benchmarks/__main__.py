@@ -16,7 +16,8 @@ from measure import Figure
 HERE = Path(__file__).resolve().parent
 NAMES = (
     *("cold_run", "peak_memory", "warm_training_workflow", "ten_million_rows"),
-    *("onnx_batch", "one_row", "micro_batching", "first_prediction", "http_serving", "grpc_serving", "search"),
+    *("onnx_batch", "one_row", "micro_batching", "first_prediction", "http_serving", "grpc_serving"),
+    *("search", "long_search"),
 )
 
 

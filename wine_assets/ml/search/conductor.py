@@ -87,6 +87,8 @@ class Conductor:
         self.ended: dict[int, Outcome] = {}
         self._attempts: dict[int, int] = {}
         self._prefix = 0
+        self.best: float | None = None
+        """The best mean score so far, None before the first."""
         self._best, self._best_at = float("inf"), -1
         self.stopped_at: int | None = None
         """The number of trials that count, once patience has run out."""
@@ -136,12 +138,6 @@ class Conductor:
     def learns(self) -> bool:
         """Whether what is tried next depends on what came of the trials before."""
         return self._strategy.learns
-
-    @property
-    def best(self) -> float | None:
-        """The best mean score so far, None before the first."""
-        losses = [self._sign * outcome.mean for outcome in self.ended.values() if outcome.state == "finished"]
-        return self._sign * min(losses) if losses else None
 
     def counted(self) -> list[Outcome]:
         """Return the outcomes that are the search's, by number."""
@@ -200,8 +196,8 @@ class Conductor:
     def _end(self, outcome: Outcome) -> None:
         self.ended[outcome.number] = outcome
         self._strategy.tell(outcome)
-        if outcome.state == "finished" and self._strategy.prunes:
-            self._keep_folds(outcome)
+        if outcome.state == "finished":
+            self._keep(outcome)
         while self.stopped_at is None and self._prefix in self.ended:
             self._look_at(self.ended[self._prefix])
 
@@ -215,7 +211,12 @@ class Conductor:
         if patience is not None and self._prefix - 1 - self._best_at >= patience:
             self.stopped_at = self._prefix
 
-    def _keep_folds(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: Outcome) -> None:
+        """Take note of the score, and of those of its folds if trials are given up by them."""
+        if self.best is None or self._sign * outcome.mean < self._sign * self.best:
+            self.best = outcome.mean
+        if not self._strategy.prunes:
+            return
         scores, total = outcome.scores, 0.0
         self._folds += [[] for _ in range(len(scores) - len(self._folds))]
         for fold, score in enumerate(scores):
