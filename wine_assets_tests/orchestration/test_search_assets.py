@@ -105,6 +105,19 @@ def test_steps_run_the_trials_that_one_step_would_run(pipeline: Pipeline, tmp_pa
     pd.testing.assert_frame_equal(table(pipeline).drop(columns=told), alone.drop(columns=told))
 
 
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_runs_the_trials_that_one_step_would_run(pipeline: Pipeline, tmp_path: Path, backend: str) -> None:
+    """What Dagster gives a step is not made for clusters: neither its log nor its context can be pickled."""
+    assert search(pipeline, budget={"trials": 3}).success
+    alone = table(pipeline)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(settings.HOME_VARIABLE, str(tmp_path / backend))
+        result = search(pipeline, budget={"trials": 3}, backend={backend: {"workers": 1}})
+    assert failures(result) == []
+    told = ["seconds", "memory_mib"]
+    pd.testing.assert_frame_equal(table(pipeline).drop(columns=told), alone.drop(columns=told))
+
+
 def test_ten_thousand_candidates_are_as_many_steps_as_were_asked_for(pipeline: Pipeline) -> None:
     assert pipeline.read().success
     job = pipeline.definitions.resolve_job_def("search_job")

@@ -134,6 +134,10 @@ class _Lanes:
         self._running: dict[str, list[Trial]] = {}
         self._unbegun: deque[Trial] = deque()
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Be nothing in what Tune writes down to go on from: a log of Dagster's, which outcomes go to, can't be."""
+        return object, ()
+
     def opened(self, lane: str) -> bool:
         """Return whether there is anything to do for a new lane, which then has it."""
         self._running[lane] = []
