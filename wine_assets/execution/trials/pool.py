@@ -4,8 +4,9 @@ import time
 
 from wine_assets.execution import threads
 from wine_assets.execution.trials import preloading
+from wine_assets.execution.trials.aside import aside
 from wine_assets.execution.trials.workers import Workers
-from wine_assets.execution.trials.workload import Workload, run
+from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
 
 STARTUP_S = 2.5
@@ -50,14 +51,13 @@ def _run_here_first(conductor: Conductor, workload: Workload, workers: int) -> N
     try:
         if pool is not None:
             pool.ready()  # it is told what to prepare for
-        with threads.capped(1):
-            objective = workload.objective()
+        with aside(workload.objective()) as run:
             while pool is None or not pool.ready():
                 trial = conductor.next()
                 if trial is None:
                     return
                 started = time.perf_counter()
-                conductor.tell(run(trial, objective, None))
+                conductor.tell(run(trial))
                 seconds, done = time.perf_counter() - started, done + 1
                 if pool is None and done > 1 and _pays(seconds, time.monotonic() - began, conductor.left(), workers):
                     pool = Workers(workload, workers)
