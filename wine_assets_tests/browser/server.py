@@ -32,6 +32,19 @@ _ASSETS = """{
     }
   }
 }"""
+_LAUNCH = """mutation ($job: String!, $location: String!, $repository: String!, $config: RunConfigData!) {
+  launchRun(executionParams: {
+    selector: {repositoryLocationName: $location, repositoryName: $repository, jobName: $job}
+    runConfigData: $config
+  }) {
+    ... on LaunchRunSuccess { run { runId } }
+    ... on Error { message }
+  }
+}"""
+_REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+_TERMINATE = """mutation ($run: String!) {
+  terminateRun(runId: $run, terminatePolicy: SAFE_TERMINATE) { __typename ... on Error { message } }
+}"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status stepStats { stepKey } } } } }"
 
 
@@ -63,6 +76,18 @@ class Server:
         runs = self._ask(_RUNS)["runsOrError"]["results"]
         return {run["runId"]: (run["status"], [step["stepKey"] for step in run["stepStats"]]) for run in runs}
 
+    def launch(self, job: str, config: Mapping[str, Any]) -> str:
+        """Launch a job as the launchpad does, and return the id of the run."""
+        [repository] = self._ask(_REPOSITORIES)["repositoriesOrError"]["nodes"]
+        where = {"repository": repository["name"], "location": repository["location"]["name"]}
+        launched = self._ask(_LAUNCH, job=job, config=config, **where)["launchRun"]
+        return str(launched["run"]["runId"])
+
+    def terminate(self, run: str) -> None:
+        """Ask a run to stop, as the button of its page does."""
+        asked = self._ask(_TERMINATE, run=run)["terminateRun"]
+        assert asked["__typename"] == "TerminateRunSuccess", asked
+
     def command(self, *arguments: str) -> None:
         """Run `wine-assets` on the same home."""
         program = Path(sys.executable).with_name("wine-assets")
@@ -75,9 +100,10 @@ class Server:
         except (OSError, ValueError):
             return False
 
-    def _ask(self, query: str) -> Any:
+    def _ask(self, query: str, **variables: Any) -> Any:
+        asked = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(  # noqa: S310 - the URL is ours
-            f"{self.url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+            f"{self.url}/graphql", asked, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - likewise
             return json.load(response)["data"]

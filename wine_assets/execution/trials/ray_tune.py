@@ -17,7 +17,7 @@ import msgspec
 
 from wine_assets.errors import FailedSearchError, MissingExtraError
 from wine_assets.execution.environment import environment
-from wine_assets.execution.trials import there
+from wine_assets.execution.trials import stopping, there
 from wine_assets.execution.trials.backends import RayBackend
 from wine_assets.execution.trials.pool import usable_cores
 from wine_assets.execution.trials.workload import Workload
@@ -45,8 +45,14 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
 
     Raise MissingExtraError without Ray, and FailedSearchError for a cluster that isn't there.
     """
-    with _ray(params) as ray, tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
+    with (
+        stopping.raised_as_keyboard_interrupt() as stop_at_once,
+        _ray(params) as ray,
+        tempfile.TemporaryDirectory(prefix="wine-search-") as folder,
+    ):
         from ray import tune
+
+        stop_at_once()  # Ray has a handler of its own, and Tune waits 10 s for its lanes after exceptions that it raises
 
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         most = min(params.workers or cores, cores)

@@ -1,0 +1,41 @@
+"""Signals that ask to stop, for libraries that know no other exception of a signal than KeyboardInterrupt."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def raised_as_keyboard_interrupt() -> Iterator[Callable[[], None]]:
+    """Have signals leave the block as KeyboardInterrupt, and then be handled as they would have been without it.
+
+    Yield what has them do so again, where a library has put a handler of its own in place.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    came: list[int] = []
+
+    def stop(number: int, _: Any) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def install() -> None:
+        for number in handlers:
+            signal.signal(number, stop)
+
+    handlers = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    try:
+        install()
+        yield install
+    except KeyboardInterrupt:
+        for number in came[:1]:
+            handlers[number](number, None)
+        raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
