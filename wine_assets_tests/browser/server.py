@@ -88,6 +88,18 @@ class Server:
         asked = self._ask(_TERMINATE, run=run)["terminateRun"]
         assert asked["__typename"] == "TerminateRunSuccess", asked
 
+    @property
+    def home(self) -> Path:
+        """The project's home."""
+        return Path(self.environment["WINE_ASSETS_HOME"])
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """Yield every process of this home: servers, daemons and runs, but for one that Python keeps of its own."""
+        for process in _processes_of(self.home):
+            with contextlib.suppress(psutil.Error):
+                if "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):
+                    yield process
+
     def command(self, *arguments: str) -> None:
         """Run `wine-assets` on the same home."""
         program = Path(sys.executable).with_name("wine-assets")
