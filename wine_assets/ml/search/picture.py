@@ -75,7 +75,8 @@ def picture(result: SearchResult, space: dict[str, FamilySpace]) -> bytes:
         warnings.filterwarnings("ignore", "Glyph")  # a name that the font can't write is a row of boxes
         FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     colored, drawn = io.BytesIO(), Image.open(buffer).convert("RGB")
-    drawn.quantize(_COLORS, dither=Image.Dither.NONE).save(colored, "PNG", optimize=True)
+    palette = Image.Quantize.FASTOCTREE  # which keeps rare colors, as that of the best trial is
+    drawn.quantize(_COLORS, palette, dither=Image.Dither.NONE).save(colored, "PNG", optimize=True)
     return colored.getvalue()
 
 

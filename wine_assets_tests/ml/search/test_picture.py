@@ -147,3 +147,10 @@ def test_each_family_has_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_family_without_a_score_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = drawn(found(12), {FAMILY: SPACE, "gradient_boosting": family_space(C=between(1, 2))}, monkeypatch)
     assert [axis.get_title() for axis in axes if "best" in axis.get_title()] == [f"{FAMILY}: the best 12 trials"]
+
+
+def test_ten_thousand_trials_take_little_and_the_best_one_keeps_its_color() -> None:
+    png = picture(found(10_000), {FAMILY: SPACE})
+    assert len(png) < 1_000_000
+    red, green, blue = (images.imread(io.BytesIO(png))[..., :3] * 255).transpose(2, 0, 1)
+    assert ((red > 170) & (green < 60) & (blue < 60)).any()
