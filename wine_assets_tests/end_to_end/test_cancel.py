@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
+@pytest.fixture(params=[*BACKENDS.values()], ids=[*BACKENDS])
 def search(request: pytest.FixtureRequest) -> dict[str, Any]:
     """A search that no other test makes; its first few trials are short, and it would take many minutes."""
     over = {"max_iter": {"kind": "choice", "values": FITS}}
@@ -62,7 +62,7 @@ def in_the_middle(server: Server, search: dict[str, Any]) -> tuple[str, list[psu
 
 def _computes(process: psutil.Process) -> bool:
     try:
-        return bool(process.cpu_percent(0.1) > 40)  # noqa: PLR2004 - of a core, on a machine that has other things to do
+        return bool(process.cpu_percent(0.1) > 40)
     except psutil.Error:
         return False
 

@@ -52,7 +52,7 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
     ):
         from ray import tune
 
-        stop_at_once()  # Ray has a handler of its own, and Tune waits 10 s for its lanes after exceptions that it raises
+        stop_at_once()  # Ray has put a handler in place, after whose exception Tune waits 10 s for its lanes
 
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         most = min(params.workers or cores, cores)

@@ -18,10 +18,10 @@ def raised_as_keyboard_interrupt() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    came: list[int] = []
+    came: list[signal.Signals] = []
 
     def stop(number: int, _: Any) -> NoReturn:
-        came.append(number)
+        came.append(signal.Signals(number))
         raise KeyboardInterrupt
 
     def install() -> None:

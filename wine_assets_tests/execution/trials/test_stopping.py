@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import threading
@@ -19,6 +20,16 @@ def stop(*_: object) -> NoReturn:
     raise Stopped
 
 
+@contextlib.contextmanager
+def noted(seen: list[type[BaseException]]) -> Iterator[None]:
+    """Take note of an exception that passes."""
+    try:
+        yield
+    except BaseException as error:
+        seen.append(type(error))
+        raise
+
+
 @pytest.fixture(autouse=True)
 def _framework() -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in STOPPING}
@@ -30,21 +41,21 @@ def _framework() -> Iterator[None]:
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_library_sees_a_keyboard_interrupt_and_who_called_it_what_the_handler_raises(number: int) -> None:
     seen: list[type[BaseException]] = []
-    with pytest.raises(Stopped), raised_as_keyboard_interrupt():
-        try:
-            signal.raise_signal(number)
-        except BaseException as error:
-            seen.append(type(error))
-            raise
+    with pytest.raises(Stopped), raised_as_keyboard_interrupt(), noted(seen):
+        signal.raise_signal(number)
     assert seen == [KeyboardInterrupt]
     assert [signal.getsignal(number) for number in STOPPING] == [stop, stop]
 
 
 def test_a_handler_that_a_library_puts_in_place_can_be_replaced() -> None:
-    with pytest.raises(Stopped), raised_as_keyboard_interrupt() as again:
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
-        again()
-        signal.raise_signal(signal.SIGTERM)
+    def replaced() -> None:
+        with raised_as_keyboard_interrupt() as again:
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+            again()
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        replaced()
 
 
 def test_a_keyboard_interrupt_that_no_signal_raised_stays_one() -> None:
