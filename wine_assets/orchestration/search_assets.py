@@ -138,9 +138,10 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) ->
         context.log.info("Outer fold %d: %s %.4f.", fold, params.objective.metric, score)
         return {**chunk, "score": score}
     session = searches.session(params, stored)
-    told = searches.Told(context.log.info, session.params.objective)
-    with session.journal.held(shared=numbers is not None):
-        conductor = session.conductor(told, range(numbers[0], numbers[1] + 1) if numbers else None)
+    part = range(numbers[0], numbers[1] + 1) if numbers else None
+    told = searches.Told(context, NAME, session.params.objective.metric, part)
+    with session.journal.held(shared=part is not None):
+        conductor = session.conductor(told, part)
         told.began(conductor)
         run_trials(backend, conductor, session.workload)
     return chunk

@@ -14,15 +14,14 @@ from wine_assets.execution.trials.backends import BackendParams
 from wine_assets.execution.trials.session import Session
 from wine_assets.files import atomic_write
 from wine_assets.ml.search.conductor import Conductor
-from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.trials import Outcome
-from wine_assets.orchestration import io
+from wine_assets.orchestration import io, progress
+from wine_assets.orchestration.progress import Progress
 from wine_assets.orchestration.search_configs import SearchConfig, SearchJobConfig
 
 CHUNKS = "io_manager"
 """The key of the IO manager by which steps of a search hand each other what to do: Dagster's own default."""
-_LOGGED_EVERY_S = 5.0
 _backends: pydantic.TypeAdapter[BackendParams] = pydantic.TypeAdapter(
     Annotated[BackendParams, pydantic.Field(discriminator="kind")]
 )
@@ -58,16 +57,20 @@ def launch_config(config: SearchJobConfig) -> dict[str, Any]:
 
 
 class Told:
-    """Tells of a search as it goes: to the run's log every few seconds, and to who listens in this process at once."""
+    """Tells of a search as it goes: its asset's page and the run's log every few seconds, at once who listens here.
 
-    def __init__(self, log: Callable[[str], None], objective: ObjectiveParams) -> None:
-        self._log, self._objective = log, objective
-        self._logged = time.monotonic()
+    Each observation is an event that stays on record, so that the pauses grow with the time that the search takes.
+    """
+
+    def __init__(self, context: dg.OpExecutionContext, asset: str, metric: str, numbers: range | None) -> None:
+        self._context, self._asset, self._metric, self._numbers = context, asset, metric, numbers
 
     def began(self, conductor: Conductor) -> None:
         """Tell what there is to do."""
-        if conductor.ended:
-            self._log(f"{len(conductor.ended)} trials were run before, and are not run again.")
+        self._progress = Progress(conductor, self._numbers)
+        self._began = self._told = time.monotonic()
+        if self._progress.recalled:
+            self._context.log.info("%d trials were run before, and are not run again.", self._progress.recalled)
         for listener in _listeners:
             listener(conductor, None)
 
@@ -75,15 +78,15 @@ class Told:
         """Tell of an outcome."""
         for listener in _listeners:
             listener(conductor, outcome)
-        if time.monotonic() - self._logged >= _LOGGED_EVERY_S:
-            self._logged = time.monotonic()
-            self._log(self._sentence(conductor))
+        now = time.monotonic()
+        if now - self._told >= progress.pause(now - self._began):
+            self._told = now
+            self._observe(now - self._began)
 
-    def _sentence(self, conductor: Conductor) -> str:
-        of = f" of {conductor.total}" if conductor.total is not None else ""
-        best = conductor.best
-        shown = f", best {self._objective.metric} {best:.4f}" if best is not None else ""
-        return f"{len(conductor.ended)}{of} trials have ended{shown}."
+    def _observe(self, seconds: float) -> None:
+        self._context.log.info(self._progress.sentence(self._metric))
+        metadata = self._progress.metadata(seconds) | {"step": self._context.get_step_execution_context().step.key}
+        self._context.log_event(dg.AssetObservation(self._asset, metadata=metadata))
 
 
 class listening:  # noqa: N801 - a context manager is called like a function

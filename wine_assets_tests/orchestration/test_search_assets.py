@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from wine_assets import settings
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.orchestration import searches
+from wine_assets.orchestration import progress, searches
 from wine_assets_tests.orchestration.pipeline import Pipeline, failures
 
 SEARCH = "hyperparameter_search"
@@ -178,14 +178,71 @@ def test_a_search_whose_trials_fail_fails_and_leaves_the_last_one(pipeline: Pipe
     assert pipeline.version(SEARCH) == before
 
 
-def test_a_search_says_how_far_it_is_in_the_log_of_its_run(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searches, "_LOGGED_EVERY_S", 0.0)
+def observed(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return the metadata of each observation of the search, the oldest first."""
+    records = pipeline.instance.fetch_observations(dg.AssetKey(SEARCH), limit=100, ascending=True).records
+    observations = [record.asset_observation for record in records]
+    return [{name: value.value for name, value in seen.metadata.items()} for seen in observations if seen is not None]
+
+
+@pytest.fixture
+def _tells_of_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "pause", lambda _: 0.0)
+
+
+@pytest.mark.usefixtures("_tells_of_every_trial")
+def test_a_search_says_how_far_it_is_in_the_log_of_its_run(pipeline: Pipeline) -> None:
     result = search(pipeline, budget={"trials": 2})
     logs = [entry.user_message for entry in pipeline.instance.all_logs(result.run_id)]
     assert any(line.startswith("1 of 2 trials have ended, best log_loss 0.") for line in logs)
     again = search(pipeline, budget={"trials": 2})
     logs = [entry.user_message for entry in pipeline.instance.all_logs(again.run_id)]
     assert "2 trials were run before, and are not run again." in logs
+
+
+@pytest.mark.usefixtures("_tells_of_every_trial")
+def test_the_page_of_a_search_shows_how_far_it_is_while_it_runs(pipeline: Pipeline) -> None:
+    assert search(pipeline, budget={"trials": 3}).success
+    seen = observed(pipeline)
+    assert [(each["trials"], each["trials_total"], each["finished"]) for each in seen] == [
+        (1, 3, 1), (2, 3, 2), (3, 3, 3),
+    ]  # fmt: skip
+    assert [each["best_score"] for each in seen] == [*np.minimum.accumulate(table(pipeline)["mean"])]
+    assert all(each["trials_per_second"] > 0 for each in seen)
+    assert seen[0]["seconds_left"] > seen[-1]["seconds_left"] == 0
+    assert search(pipeline, budget={"trials": 4}).success
+    [last] = observed(pipeline)[3:]
+    assert (last["trials"], last["trials_total"]) == (4, 4)
+
+
+@pytest.mark.usefixtures("_tells_of_every_trial")
+def test_each_step_of_a_search_says_how_far_itself_is(pipeline: Pipeline) -> None:
+    assert search(pipeline, budget={"trials": 3}, backend={"steps": {"chunk_trials": 2}}).success
+    seen = {(each["step"], each["trials"], each["trials_total"]) for each in observed(pipeline)}
+    one, other = (f"{SEARCH}.run_chunk[trials_{name}]" for name in ("0_to_1", "2_to_2"))
+    assert seen == {(one, 1, 2), (one, 2, 2), (other, 1, 1)}
+
+
+@pytest.mark.usefixtures("_tells_of_every_trial")
+def test_what_is_observed_of_a_search_that_fails_changes_no_version_and_leaves_nothing_stale(
+    pipeline: Pipeline,
+) -> None:
+    assert search(pipeline, budget={"trials": 1}).success
+    assert pipeline.train().success
+    version, before = pipeline.version(SEARCH), len(observed(pipeline))
+    assert pipeline.stale() == set()
+    tight = {"failures": {"timeout_s": 0.001, "retries": 0}, "space": over(scaler=choice("none"))}
+    assert not search(pipeline, budget={"trials": 1}, **tight).success
+    assert len(observed(pipeline)) == before + 1
+    assert pipeline.version(SEARCH) == version
+    assert pipeline.stale() == set()
+
+
+def test_a_search_of_a_day_is_observed_a_few_hundred_times() -> None:
+    seconds, times = 0.0, 0
+    while seconds < 24 * 3600:
+        seconds, times = seconds + progress.pause(seconds), times + 1
+    assert 200 < times < 400
 
 
 def test_a_chunk_that_is_gone_is_said_to_be(home: settings.Home, pipeline: Pipeline) -> None:

@@ -58,15 +58,16 @@ class Session:
 
     def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: range | None = None) -> Conductor:
         """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
-
-        def record(outcome: Outcome) -> None:
-            self.journal.append(outcome)
-            heard(conductor, outcome)
-
         params = self.params
         chosen = strategy(params.strategy, Space.checked(params.space), params.objective.sign)
         conductor = Conductor(
-            chosen, params.bounded, params.failures.retries, params.objective.sign, record=record, numbers=numbers
+            chosen,
+            params.bounded,
+            params.failures.retries,
+            params.objective.sign,
+            record=self.journal.append,
+            heard=lambda outcome: heard(conductor, outcome),
+            numbers=numbers,
         )
         conductor.recall(self.journal.outcomes())
         return conductor

@@ -72,10 +72,11 @@ class Conductor:
         sign: int,
         *,
         record: Callable[[Outcome], None] = lambda _: None,
+        heard: Callable[[Outcome], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         numbers: range | None = None,
     ) -> None:
-        self._record = record
+        self._record, self._heard = record, heard
         self._strategy, self._budget, self._retries, self._sign = strategy, budget, retries, sign
         self._clock, self._began = clock, clock()
         self._again: deque[Trial] = deque()
@@ -124,7 +125,7 @@ class Conductor:
         return Trial(number, candidate.family, dict(candidate.parameters), attempt, self._thresholds())
 
     def tell(self, outcome: Outcome) -> None:
-        """Take note of an outcome: the trial has ended, or is tried again."""
+        """Take note of an outcome, recorded first and heard of last: the trial has ended, or is tried again."""
         self._record(outcome)
         self._attempts[outcome.number] = outcome.attempt
         if outcome.state == "failed" and outcome.attempt <= self._retries and not self._is_late():
@@ -133,6 +134,7 @@ class Conductor:
             )
         else:
             self._end(outcome)
+        self._heard(outcome)
 
     @property
     def learns(self) -> bool:

@@ -145,7 +145,7 @@ def test_every_outcome_is_told_after_it_is_in_the_journal(trace: Path, tmp_path:
         told.append((outcome.number, len(session.journal.outcomes()), conductor.left()))
 
     session.run(PoolBackend(workers=1), heard)
-    assert told == [(0, 1, 4), (1, 2, 3), (2, 3, 2), (3, 4, 1)]
+    assert told == [(0, 1, 3), (1, 2, 2), (2, 3, 1), (3, 4, 0)]
 
 
 def test_a_search_of_which_too_much_fails_has_failed_and_what_was_tried_stays(trace: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""How far a search is, as metadata of observations, which the UI plots while the search runs."""
+
+from typing import Any
+
+from wine_assets.ml.search.conductor import Conductor
+
+FIRST_PAUSE_S = 5.0
+LONGER_BY = 1 / 40
+"""The share of the time since the beginning that passes between two observations: 290 in a day, 130 in half an hour."""
+
+
+def pause(seconds: float) -> float:
+    """Return how long to say nothing, that many seconds after the beginning."""
+    return max(FIRST_PAUSE_S, seconds * LONGER_BY)
+
+
+class Progress:
+    """The course of a search, or of those of its trials that have some numbers, since a moment at which it began."""
+
+    def __init__(self, conductor: Conductor, numbers: range | None) -> None:
+        self._conductor, self._numbers = conductor, numbers
+        self.recalled = len(self._ended())
+        """How many trials had ended before, in an earlier run."""
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there are at most, None where that isn't known."""
+        return len(self._numbers) if self._numbers is not None else self._conductor.total
+
+    def metadata(self, seconds: float) -> dict[str, Any]:
+        """Return what is to be seen of it so many seconds after the beginning; without what isn't known yet."""
+        ended, total, best = self._ended(), self.total, self._conductor.best
+        rate = (len(ended) - self.recalled) / max(seconds, 1e-9)
+        states = [outcome.state for outcome in ended]
+        known = {
+            "trials": len(ended),
+            "trials_total": total,
+            **{state: states.count(state) for state in ("finished", "pruned", "failed")},
+            "best_score": best,
+            "trials_per_second": rate,
+            "seconds_left": (total - len(ended)) / rate if total is not None and rate else None,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def sentence(self, metric: str) -> str:
+        """Say how far it is."""
+        of = f" of {self.total}" if self.total is not None else ""
+        best = self._conductor.best
+        return f"{len(self._ended())}{of} trials have ended" + (
+            f", best {metric} {best:.4f}." if best is not None else "."
+        )
+
+    def _ended(self) -> list[Any]:
+        ended, numbers = self._conductor.ended, self._numbers
+        return [outcome for number, outcome in ended.items() if numbers is None or number in numbers]
