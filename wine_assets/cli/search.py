@@ -10,12 +10,14 @@ from wine_assets.cli import data_options, interruption, requests, terminal, word
 from wine_assets.cli.options import OptionGroup, with_options
 from wine_assets.cli.sentences import FAILED, sentences
 from wine_assets.cli.trials_progress import TrialsProgress
+from wine_assets.execution.trials.ray_params import TrialRequest
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
 
 OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
 BUDGET = OptionGroup(Budget, "Budget")
 FAILURES = OptionGroup(Failures, "Failures")
+TRIAL = OptionGroup(TrialRequest, "Backend ray", prefix="trial")
 _PANEL = "Search"
 _SHOWN = 10
 """How many of the best trials are shown."""
@@ -25,7 +27,7 @@ def _option(*names: str, text: str, default: str = "") -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_PANEL, show_default=default or False)
 
 
-@with_options((OBJECTIVE, BUDGET, FAILURES))
+@with_options((OBJECTIVE, BUDGET, FAILURES, TRIAL))
 @sentences
 @wording.spoken_in_flags
 def search(  # noqa: PLR0913 - a command has as many arguments as a user has options
@@ -56,6 +58,10 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     ] = None,
     address: Annotated[
         str | None, _option(text="Cluster of the backend dask or ray.", default="one for this search")
+    ] = None,
+    worker_nodes: Annotated[
+        int | None,
+        _option(text="Nodes of a cluster for this search, beside its head, for the backend ray.", default="0"),
     ] = None,
     chunk_trials: Annotated[
         int | None, _option(text="Trials of one step, for the backend steps.", default="10")
@@ -96,7 +102,14 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         "failures": FAILURES.given(options),
         "nested_folds": nested_folds or 0,
         "study": study,
-        "backend": _backend(backend, workers=workers, address=address, chunk_trials=chunk_trials),
+        "backend": _backend(
+            backend,
+            workers=workers,
+            address=address,
+            chunk_trials=chunk_trials,
+            worker_nodes=None if worker_nodes is None else {"count": worker_nodes},
+            trial=TRIAL.given(options) or None,
+        ),
     }
     if not _run(data, fields, as_json=as_json, debug=debug):
         raise typer.Exit(FAILED)

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
+from wine_assets.execution.trials.ray_params import Node, TrialRequest, WorkerNodes
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.search.params import SearchParams
@@ -60,8 +61,26 @@ class DaskBackendConfig(dg.Config, DaskBackend):
     """Workers of a Dask cluster."""
 
 
+class TrialRequestConfig(dg.Config, TrialRequest):
+    """What Ray sets aside for each trial."""
+
+
+class NodeConfig(dg.Config, Node):
+    """What the head of a Ray cluster offers."""
+
+
+class WorkerNodesConfig(dg.Config, WorkerNodes):
+    """The worker nodes of a Ray cluster."""
+
+
 class RayBackendConfig(dg.Config, RayBackend):
     """Ray Tune on a Ray cluster."""
+
+    trial: TrialRequestConfig = Field(default=TrialRequestConfig(), description="what Ray sets aside for a trial")
+    head: NodeConfig = Field(default=NodeConfig(), description="what the head of a cluster of its own offers")
+    worker_nodes: WorkerNodesConfig = Field(
+        default=WorkerNodesConfig(), description="the worker nodes of a cluster of its own, beside the head"
+    )
 
 
 class SearchConfig(dg.Config, SearchParams):

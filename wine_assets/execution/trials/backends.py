@@ -1,9 +1,11 @@
 """Where trials run: what is asked for, typed, and what runs them."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from wine_assets.errors import SearchError
+from wine_assets.execution.trials.ray_params import Node, TrialRequest, WorkerNodes
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
 from wine_assets.ml.typed import Typed
@@ -65,6 +67,22 @@ class RayBackend(Typed):
         le=10_000,
         description="trials that a Ray task runs, one after another, so that starting it pays",
     )
+    trial: TrialRequest = Field(default=TrialRequest(), description="what Ray sets aside for a trial")
+    head: Node = Field(default=Node(), description="what the head of a cluster of its own offers")
+    worker_nodes: WorkerNodes = Field(
+        default=WorkerNodes(), description="the worker nodes of a cluster of its own, beside the head"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_cluster(self) -> Self:
+        """Refuse settings of a cluster to be started beside the address of one that runs."""
+        for name, given, default in (("head", self.head, Node()), ("worker_nodes", self.worker_nodes, WorkerNodes())):
+            if self.address and given.model_dump() != default.model_dump():
+                raise SearchError(
+                    f"`backend.{name}` is of a cluster that is started for the search, and `backend.address` "
+                    f"({self.address!r}) names one that runs. Leave one of them out."
+                )
+        return self
 
 
 BackendParams = PoolBackend | StepsBackend | DaskBackend | RayBackend

@@ -5,8 +5,7 @@ more, so that it, and what it has loaded, serves the whole search. Tune keeps th
 die and brings what they report; an actor without cores, the desk, is where they fetch their batches.
 """
 
-import contextlib
-import logging
+import dataclasses
 import tempfile
 import time
 from collections import deque
@@ -15,11 +14,8 @@ from typing import Any
 
 import msgspec
 
-from wine_assets.errors import FailedSearchError, MissingExtraError
-from wine_assets.execution.environment import environment
-from wine_assets.execution.trials import stopping, there
+from wine_assets.execution.trials import ray_cluster, stopping, there
 from wine_assets.execution.trials.backends import RayBackend
-from wine_assets.execution.trials.pool import usable_cores
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
 from wine_assets.ml.search.trials import Outcome, Trial, failed
@@ -28,38 +24,28 @@ LANE, OUTCOMES, DONE = "lane", "outcomes", "done"
 """What a lane's config holds, and its results; outcomes as JSON, since Tune takes objects apart."""
 REPORTED_S = 1.0
 """The seconds of work after which a lane reports, and of which no more is lost when its actor dies."""
-_QUIET = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is kept here, not in CSV, JSON and TensorBoard
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends a search as it does with every other backend
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # an actor that died is an outcome
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the journal is what a search goes on from
-    "TUNE_WARN_THRESHOLD_S": "60",  # a strategy may think
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # which is to become the default, as a warning says
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new one has tables even where it is to be silent
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
-}
 
 
 def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> None:
     """Run trials until there are none, in batches, on lanes of Ray Tune.
 
-    Raise MissingExtraError without Ray, and FailedSearchError for a cluster that isn't there.
+    Raise MissingExtraError without Ray, FailedSearchError for a cluster that isn't there or has no room for a trial.
     """
     with (
         stopping.raised_as_keyboard_interrupt() as stop_at_once,
-        _ray(params) as ray,
+        ray_cluster.cluster(params) as ray,
         tempfile.TemporaryDirectory(prefix="wine-search-") as folder,
     ):
         from ray import tune
 
         stop_at_once()  # Ray has put a handler in place, after whose exception Tune waits 10 s for its lanes
 
-        cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        most = min(params.workers or cores, cores)
+        most = ray_cluster.lanes(ray, params)
         desk = ray.remote(num_cpus=0)(_Desk).remote()
-        given = tune.with_parameters(_lane_class(), workload=workload, desk=desk)
+        threaded = dataclasses.replace(workload, threads=params.trial.threads)
+        given = tune.with_parameters(_lane_class(), workload=threaded, desk=desk)
         tuner = tune.Tuner(
-            tune.with_resources(given, {"cpu": 1}),
+            tune.with_resources(given, _placed(params)),
             tune_config=tune.TuneConfig(
                 search_alg=_searcher(_Lanes(conductor, desk, 1 if conductor.learns else params.batch_trials, most)),
                 num_samples=-1,
@@ -74,6 +60,11 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
             ),
         )
         tuner.fit()
+
+
+def _placed(params: RayBackend) -> dict[str, float]:
+    """Return the resources of a trial by the names that Tune has for them."""
+    return {name.lower(): amount for name, amount in params.trial.resources.items()}
 
 
 class _Desk:
@@ -216,35 +207,3 @@ def _searcher(lanes: _Lanes) -> Any:
             """Read nothing."""
 
     return Strategy()
-
-
-@contextlib.contextmanager
-def _ray(params: RayBackend) -> Iterator[Any]:
-    try:
-        import ray
-        import ray.tune
-    except ImportError as error:
-        raise MissingExtraError("ray", "The backend `ray`") from error
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    with environment(_QUIET), _connected(ray, params):
-        yield ray
-
-
-@contextlib.contextmanager
-def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
-    if ray.is_initialized():  # within a step that Ray runs
-        yield
-        return
-    own = {"address": "local", "num_cpus": params.workers or usable_cores(), "include_dashboard": False}
-    try:
-        ray.init(
-            **({"address": params.address} if params.address else own), log_to_driver=False, logging_level=logging.ERROR
-        )
-    except (ConnectionError, ValueError) as error:
-        raise FailedSearchError(
-            f"There is no Ray cluster at {params.address!r} ({error}). Start one, or change `backend.address`."
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -6,6 +6,7 @@ The descriptor is a connection on which it is given a Workload, and then told to
 has a single thread, so that it can be forked. When its parent is gone so is it, and its workers with it.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -29,7 +30,7 @@ def main(descriptor: int) -> None:
         objective = workload.objective()
         workload.warm()
         control.send((READY, 0, 0))
-        _serve(control, objective, workload.memory_mib)
+        _serve(control, objective, workload)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -44,7 +45,7 @@ def _load() -> None:
     from wine_assets.execution.trials import workload  # noqa: F401
 
 
-def _serve(control: Connection, objective: Any, memory_mib: int | None) -> None:
+def _serve(control: Connection, objective: Any, workload: Any) -> None:
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
@@ -54,13 +55,13 @@ def _serve(control: Connection, objective: Any, memory_mib: int | None) -> None:
     while True:
         for ready in wait([control, woken]):
             if ready is control:
-                _obey(control, children, objective, memory_mib)
+                _obey(control, children, objective, workload)
             else:
                 os.read(woken, 1 << 12)
         _reap(control, children)
 
 
-def _obey(control: Connection, children: set[int], objective: Any, memory_mib: int | None) -> None:
+def _obey(control: Connection, children: set[int], objective: Any, workload: Any) -> None:
     order, pid = control.recv()
     if order == KILL:
         if pid in children:
@@ -69,11 +70,11 @@ def _obey(control: Connection, children: set[int], objective: Any, memory_mib: i
     handle = recv_handle(control)
     child = os.fork()
     if child == 0:
-        _end_with_parent()
+        end_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
-        _work(Connection(handle), objective, memory_mib)
+        _work(Connection(handle), objective, workload)
         os._exit(0)
     os.close(handle)
     children.add(child)
@@ -89,20 +90,23 @@ def _reap(control: Connection, children: set[int]) -> None:
         control.send((ENDED, pid, os.waitstatus_to_exitcode(status)))
 
 
-def _work(connection: Connection, objective: Any, memory_mib: int | None) -> None:
+def _work(connection: Connection, objective: Any, workload: Any) -> None:
     """Run the trials that come, until nobody sends any more."""
+    from wine_assets.execution import threads
     from wine_assets.execution.trials.workload import run
 
     try:
-        while True:
-            connection.send(run(connection.recv(), objective, memory_mib))
+        with threads.capped(workload.threads) if workload.threads > 1 else contextlib.nullcontext():
+            while True:
+                connection.send(run(connection.recv(), objective, workload.memory_mib))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _end_with_parent() -> None:
+def end_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Have the system send this process a signal when its parent is gone, where it can do that."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Workload:
     """What a trial may add to its process."""
     timeout_s: float | None = None
     """After how many seconds a worker that runs a trial is stopped."""
+    threads: int = 1
+    """The threads that a worker computes with."""
 
     def objective(self) -> Objective:
         """Return what scores candidates; the folds are made once."""

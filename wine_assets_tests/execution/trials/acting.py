@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+import threadpoolctl
 from pydantic import Field
 
 from wine_assets.errors import HyperparameterError
@@ -31,7 +32,7 @@ FOLDS = 2
 ALLOCATED_MIB = 300
 WHERE: tuple[ModuleType, ...] = (registry, space)
 """The modules that know the families by a name of their own."""
-Act = Literal["fit", "wait", "hang", "raise", "exit", "die", "allocate", "overflow"]
+Act = Literal["fit", "wait", "hang", "raise", "exit", "die", "allocate", "overflow", "threads"]
 
 
 class ActingHyperparameters(Typed):
@@ -95,6 +96,8 @@ def _act(act: Act) -> None:
             os._exit(7)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "threads":
+            raise LookupError(f"{max(library['num_threads'] for library in threadpoolctl.threadpool_info())} threads")
         case "allocate":
             np.ones(ALLOCATED_MIB << 17)
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.execution.trials import ray_tune, there
+from wine_assets.execution.trials import ray_cluster, there
 from wine_assets.execution.trials.backends import RayBackend
 from wine_assets.execution.trials.ray_tune import DONE, LANE, OUTCOMES, _Lane, _Lanes, _searcher
 from wine_assets.ml.search.conductor import Budget, Conductor
@@ -176,7 +176,7 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("ray.init", init)
     with (
         pytest.raises(FailedSearchError, match=r"no Ray cluster at '10.0.0.1:6379' \(nobody at 10.0.0.1:6379\)"),
-        ray_tune._ray(RayBackend(address="10.0.0.1:6379")),
+        ray_cluster.cluster(RayBackend(address="10.0.0.1:6379")),
     ):
         pass
 
@@ -184,5 +184,5 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_a_search_in_a_process_that_is_on_a_cluster_uses_that_and_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     monkeypatch.setattr("ray.shutdown", pytest.fail)
-    with ray_tune._ray(RayBackend()) as found:
+    with ray_cluster.cluster(RayBackend()) as found:
         assert found.is_initialized()

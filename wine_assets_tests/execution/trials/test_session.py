@@ -44,7 +44,8 @@ def what(outcomes: list[Outcome]) -> list[tuple[Any, ...]]:
 
 @contextlib.contextmanager
 def searching_process(params: SearchParams, folder: Path, workers: int) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", searching.__name__, str(folder), params.model_dump_json(), str(workers)]
+    backend = PoolBackend(workers=workers).model_dump_json()
+    command = [sys.executable, "-m", searching.__name__, str(folder), params.model_dump_json(), backend]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()

@@ -1,0 +1,87 @@
+"""What is asked of Ray: the resources of a trial, and the nodes of a cluster that is started for a search."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wine_assets.errors import ComputeRequestError, ConfigurationError, SearchError
+from wine_assets.execution.compute import ComputeRequest
+from wine_assets.ml.typed import Typed
+
+
+class TrialRequest(Typed):
+    """What Ray sets aside for each trial that runs."""
+
+    where: ClassVar[str] = "backend.trial"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    cpu: str = Field(default="1", description='cores of a trial, as in "2" or "500m" (a half)')
+    memory: str = Field(default="", description='memory of a trial, as in "500Mi" or "2Gi"; empty sets none aside')
+    gpu: int = Field(default=0, ge=0, le=1024, description="NVIDIA GPUs of a trial")
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        self._request()
+        return self
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The resources by the names that Ray's nodes have for them: cores, GPUs, and bytes of memory."""
+        request = self._request()
+        memory = {"memory": float(request.memory_bytes)} if self.memory else {}
+        return {"CPU": request.cpus, **({"GPU": float(self.gpu)} if self.gpu else {}), **memory}
+
+    @property
+    def threads(self) -> int:
+        """The threads that a trial may compute with."""
+        return self._request().threads
+
+    def _request(self) -> ComputeRequest:
+        memory = {"memory": self.memory} if self.memory else {}
+        return _request(self.where, cpu=self.cpu, gpu=self.gpu, **memory)
+
+
+class Node(Typed):
+    """What a node of a cluster offers, of this machine's."""
+
+    where: ClassVar[str] = "backend.head"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    cpu: int | None = Field(
+        default=None,
+        ge=0,
+        le=4096,
+        description="cores of the head that trials may use; empty for as many as trials at the same time need, "
+        "and for none where there are worker nodes",
+    )
+    gpu: int | None = Field(default=None, ge=0, le=1024, description="GPUs of the head; empty for those that there are")
+    memory: str = Field(default="", description='memory that trials may set aside, as in "4Gi"; empty for Ray to say')
+    object_store: str = Field(default="", description='memory of its object store, at least "80Mi"; empty likewise')
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        self.bytes_of("memory")
+        self.bytes_of("object_store")
+        return self
+
+    def bytes_of(self, field: Literal["memory", "object_store"]) -> int | None:
+        """Return an amount of memory in bytes, None where it is left to Ray."""
+        amount = getattr(self, field)
+        return _request(f"{self.where}.{field}", memory=amount).memory_bytes if amount else None
+
+
+class WorkerNodes(Node):
+    """The worker nodes of a cluster beside its head: how many, and what each of them offers."""
+
+    where: ClassVar[str] = "backend.worker_nodes"
+
+    count: int = Field(default=0, ge=0, le=64, description="worker nodes, on this machine; 0 leaves it to the head")
+    cpu: int | None = Field(default=1, ge=0, le=4096, description="cores of each that trials may use")
+    gpu: int | None = Field(default=0, ge=0, le=1024, description="GPUs of each")
+
+
+def _request(where: str, **fields: Any) -> ComputeRequest:
+    try:
+        return ComputeRequest(**fields)
+    except ComputeRequestError as error:
+        raise SearchError(f"`{where}`: {error}") from error
