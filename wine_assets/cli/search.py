@@ -63,6 +63,14 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         int | None,
         _option(text="Nodes of a cluster for this search, beside its head, for the backend ray.", default="0"),
     ] = None,
+    asha: Annotated[
+        bool,
+        typer.Option(
+            "--asha",
+            help="Have the backend ray stop trials of gradient_boosting part of the way that fall behind.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
     chunk_trials: Annotated[
         int | None, _option(text="Trials of one step, for the backend steps.", default="10")
     ] = None,
@@ -109,6 +117,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
             chunk_trials=chunk_trials,
             worker_nodes=None if worker_nodes is None else {"count": worker_nodes},
             trial=TRIAL.given(options) or None,
+            asha={} if asha else None,
         ),
     }
     if not _run(data, fields, as_json=as_json, debug=debug):

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
-from wine_assets.execution.trials.ray_params import Node, TrialRequest, WorkerNodes
+from wine_assets.execution.trials.ray_params import Asha, Node, TrialRequest, WorkerNodes
 from wine_assets.ml.search.conductor import Budget, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.search.params import SearchParams
@@ -65,6 +65,10 @@ class TrialRequestConfig(dg.Config, TrialRequest):
     """What Ray sets aside for each trial."""
 
 
+class AshaConfig(dg.Config, Asha):
+    """When trials are stopped between their iterations."""
+
+
 class NodeConfig(dg.Config, Node):
     """What the head of a Ray cluster offers."""
 
@@ -76,6 +80,11 @@ class WorkerNodesConfig(dg.Config, WorkerNodes):
 class RayBackendConfig(dg.Config, RayBackend):
     """Ray Tune on a Ray cluster."""
 
+    asha: AshaConfig | None = Field(
+        default=None,
+        description="when hopeless trials are stopped, of families that report progress (gradient_boosting); "
+        "empty for never",
+    )
     trial: TrialRequestConfig = Field(default=TrialRequestConfig(), description="what Ray sets aside for a trial")
     head: NodeConfig = Field(default=NodeConfig(), description="what the head of a cluster of its own offers")
     worker_nodes: WorkerNodesConfig = Field(

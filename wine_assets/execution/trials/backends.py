@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from wine_assets.errors import SearchError
-from wine_assets.execution.trials.ray_params import Node, TrialRequest, WorkerNodes
+from wine_assets.execution.trials.ray_params import Asha, Node, TrialRequest, WorkerNodes
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
 from wine_assets.ml.typed import Typed
@@ -67,6 +67,11 @@ class RayBackend(Typed):
         le=10_000,
         description="trials that a Ray task runs, one after another, so that starting it pays",
     )
+    asha: Asha | None = Field(
+        default=None,
+        description="when hopeless trials are stopped, of families that report progress (gradient_boosting); "
+        "empty for never",
+    )
     trial: TrialRequest = Field(default=TrialRequest(), description="what Ray sets aside for a trial")
     head: Node = Field(default=Node(), description="what the head of a cluster of its own offers")
     worker_nodes: WorkerNodes = Field(
@@ -97,8 +102,15 @@ def run_trials(params: BackendParams, conductor: Conductor, workload: Workload) 
 
         dask_cluster.run_on_dask(conductor, workload, params.address, params.workers or pool.usable_cores())
     elif isinstance(params, RayBackend):
-        from wine_assets.execution.trials import ray_tune
-
-        ray_tune.run_on_ray(conductor, workload, params)
+        _run_on_ray(conductor, workload, params)
     else:
         pool.run_in_pool(conductor, workload, params.workers or pool.usable_cores())
+
+
+def _run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> None:
+    from wine_assets.execution.trials import ray_asha, ray_tune
+
+    if params.asha is None:
+        ray_tune.run_on_ray(conductor, workload, params)
+    else:
+        ray_asha.run_with_asha(conductor, workload, params, params.asha)

@@ -12,6 +12,7 @@ from typing import Any
 
 from wine_assets.errors import FailedSearchError, MissingExtraError
 from wine_assets.execution.environment import environment
+from wine_assets.execution.trials import stopping
 from wine_assets.execution.trials.backends import RayBackend
 from wine_assets.execution.trials.pool import usable_cores
 from wine_assets.execution.trials.ray_params import Node, TrialRequest, WorkerNodes
@@ -46,7 +47,12 @@ def cluster(params: RayBackend) -> Iterator[Any]:
     except ImportError as error:
         raise MissingExtraError("ray", "The backend `ray`") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with environment(_QUIET), _connected(ray, params):
+    with (
+        stopping.raised_as_keyboard_interrupt() as stop_at_once,
+        environment(_QUIET),
+        _connected(ray, params),
+    ):
+        stop_at_once()  # Ray has put a handler in place, after whose exception Tune waits 10 s for its trials
         yield ray
 
 

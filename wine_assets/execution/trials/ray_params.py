@@ -41,6 +41,31 @@ class TrialRequest(Typed):
         return _request(self.where, cpu=self.cpu, gpu=self.gpu, **memory)
 
 
+class Asha(Typed):
+    """When trials are stopped between their iterations (ASHA: Li et al., 2020)."""
+
+    where: ClassVar[str] = "backend.asha"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    grace_period: int = Field(
+        default=10, ge=1, le=1_000_000, description="iterations, such as trees, before a trial may be stopped"
+    )
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        le=100,
+        description="one in so many trials goes on from a rung; each rung has so many times the iterations of the last",
+    )
+
+    def rungs(self, iterations: int) -> list[int]:
+        """Return after how many iterations a trial of so many is looked at, its end the last."""
+        rungs, rung = [], self.grace_period
+        while rung < iterations:
+            rungs.append(rung)
+            rung *= self.reduction_factor
+        return [*rungs, iterations]
+
+
 class Node(Typed):
     """What a node of a cluster offers, of this machine's."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from wine_assets.execution.trials import ray_cluster, stopping, there
+from wine_assets.execution.trials import ray_cluster, there
 from wine_assets.execution.trials.backends import RayBackend
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml.search.conductor import Conductor
@@ -24,6 +24,8 @@ LANE, OUTCOMES, DONE = "lane", "outcomes", "done"
 """What a lane's config holds, and its results; outcomes as JSON, since Tune takes objects apart."""
 REPORTED_S = 1.0
 """The seconds of work after which a lane reports, and of which no more is lost when its actor dies."""
+DIED = "The worker of Ray that it ran on ended before it did."
+"""What is said of a trial whose actor is gone."""
 
 
 def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> None:
@@ -31,26 +33,34 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
 
     Raise MissingExtraError without Ray, FailedSearchError for a cluster that isn't there or has no room for a trial.
     """
-    with (
-        stopping.raised_as_keyboard_interrupt() as stop_at_once,
-        ray_cluster.cluster(params) as ray,
-        tempfile.TemporaryDirectory(prefix="wine-search-") as folder,
-    ):
+    with ray_cluster.cluster(params) as ray:
         from ray import tune
-
-        stop_at_once()  # Ray has put a handler in place, after whose exception Tune waits 10 s for its lanes
 
         most = ray_cluster.lanes(ray, params)
         desk = ray.remote(num_cpus=0)(_Desk).remote()
-        threaded = dataclasses.replace(workload, threads=params.trial.threads)
-        given = tune.with_parameters(_lane_class(), workload=threaded, desk=desk)
+        given = tune.with_parameters(_lane_class(), workload=threaded(workload, params), desk=desk)
+        size = 1 if conductor.learns else params.batch_trials
+        tune_until_done(given, _searcher(_Lanes(conductor, desk, size, most)), params, most)
+
+
+def threaded(workload: Workload, params: RayBackend) -> Workload:
+    """Return a workload whose trials compute with as many threads as they have cores."""
+    return dataclasses.replace(workload, threads=params.trial.threads)
+
+
+def tune_until_done(trainable: Any, searcher: Any, params: RayBackend, most: int, **asked: Any) -> None:
+    """Have Tune run trainables, so many at the same time, until the searcher has no more of them."""
+    from ray import tune
+
+    with tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(given, _placed(params)),
+            tune.with_resources(trainable, _placed(params)),
             tune_config=tune.TuneConfig(
-                search_alg=_searcher(_Lanes(conductor, desk, 1 if conductor.learns else params.batch_trials, most)),
+                search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=most,
-                trial_dirname_creator=lambda lane: lane.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                **asked,
             ),
             run_config=tune.RunConfig(
                 storage_path=folder,
@@ -165,7 +175,7 @@ class _Lanes:
         trials = self._running.pop(lane, [])
         self._unbegun.extend(trials[1:])
         for trial in trials[:1]:
-            self._conductor.tell(failed(trial, "The worker of Ray that it ran on ended before it did."))
+            self._conductor.tell(failed(trial, DIED))
         self._fill()
 
     def _fill(self) -> None:

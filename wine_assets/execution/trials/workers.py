@@ -31,6 +31,10 @@ class _Worker:
     began: float = 0.0
     is_late: bool = False
 
+    def ends(self, timeout_s: float) -> float:
+        """Return when its trial has taken that long, with what it took before."""
+        return self.began + timeout_s - (self.trial.spent_s if self.trial is not None else 0.0)
+
 
 class Workers:
     """A number of workers; those that die are replaced, and what they died of is an outcome."""
@@ -145,7 +149,7 @@ class Workers:
 
     def _patience(self, busy: Iterable[_Worker], seconds: float | None) -> float | None:
         timeout = self._workload.timeout_s
-        ends = [worker.began + timeout for worker in busy if not worker.is_late] if timeout else []
+        ends = [worker.ends(timeout) for worker in busy if not worker.is_late] if timeout else []
         until = max(min(ends) - time.monotonic(), 0.0) if ends else None
         given = [value for value in (until, seconds) if value is not None]
         return min(given) if given else None
@@ -155,7 +159,7 @@ class Workers:
         if timeout is None:
             return
         for worker in busy:
-            if worker.trial is not None and not worker.is_late and time.monotonic() >= worker.began + timeout:
+            if worker.trial is not None and not worker.is_late and time.monotonic() >= worker.ends(timeout):
                 worker.is_late = True
                 self._tell((template.KILL, worker.pid))
 

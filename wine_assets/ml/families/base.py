@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from wine_assets.ml.typed import Typed
 
@@ -66,5 +66,21 @@ class Family(Protocol[H]):
 
         Input `features` float32 [n, features]; outputs `label` int64 [n] and `probabilities` float32 [n, 2].
         Equal arguments give equal bytes. Raise ExportError for an estimator that this family did not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Iterative(Protocol):
+    """What a family offers beside that whose fits are made of iterations, and can be looked at in between."""
+
+    def iterations(self, hyperparameters: Any) -> int:
+        """Return how many iterations a whole fit is made of."""
+        ...
+
+    def advance(self, estimator: Any | None, X: Any, y: Any, hyperparameters: Any, iterations: int) -> Any:
+        """Return an estimator fitted for so many iterations, by going on from one that has fewer, or from None.
+
+        After all of them it predicts, to the last bit, what that of `fit` does, wherever it was looked at.
         """
         ...

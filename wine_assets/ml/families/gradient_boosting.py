@@ -32,6 +32,20 @@ class GradientBoostingFamily:
         """Return the fitted classifier; X is a frame [n, features] of float64, y a series [n] of int64 in {0, 1}."""
         return _classifier(hyperparameters).fit(X, y)
 
+    def iterations(self, hyperparameters: GradientBoostingHyperparameters) -> int:
+        """Return the number of trees."""
+        return hyperparameters.max_iter
+
+    def advance(
+        self, estimator: Any | None, X: Any, y: Any, hyperparameters: GradientBoostingHyperparameters, iterations: int
+    ) -> Any:
+        """Return a classifier of so many trees: those that `estimator` has, if any, and the ones that come next.
+
+        scikit-learn keeps the state of its random numbers, so that the trees are those of one fit.
+        """
+        classifier = _classifier(hyperparameters).set_params(warm_start=True) if estimator is None else estimator
+        return classifier.set_params(max_iter=iterations).fit(X, y)
+
     def hyperparameters_of(self, estimator: Any) -> GradientBoostingHyperparameters:
         """Return what `fit` was given."""
         given = {name: getattr(estimator, name) for name in _SHARED}

@@ -62,11 +62,13 @@ class Objective:
         self._folds = [
             (X.iloc[train], y.iloc[train], X.iloc[test], self._y[test]) for train, test in splits(self._y, params)
         ]
+        self._begun: tuple[tuple[int, int], dict[int, Any]] = (0, 0), {}
 
     def score(self, trial: Trial) -> Outcome:
         """Return what comes of a trial; what the candidate raises is a failure, and not raised.
 
-        It is given up, as `pruned`, after a fold that leaves its mean loss above the trial's threshold.
+        It is given up, as `pruned`, after a fold that leaves its mean loss above the trial's threshold. Where it is to
+        be fitted for some iterations alone, its estimators are kept: it goes on from them if it is the next trial, too.
         """
         began, scores = time.perf_counter(), []
         state, reason = "finished", ""
@@ -97,10 +99,10 @@ class Objective:
 
         hyperparameters = trial.candidate.hyperparameters()
         family = family_of(hyperparameters)
-        for X, y, held_out, labels in self._folds:
+        for fold, (_, _, held_out, labels) in enumerate(self._folds):
             with warnings.catch_warnings(), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
                 warnings.simplefilter("ignore")  # the fit on all rows reports what the solver has to say
-                estimator = family.fit(X, y, hyperparameters)
+                estimator = self._fitted(trial, fold, family, hyperparameters)
             probability = estimator.predict_proba(held_out)[:, 1]
             with sklearn.config_context(skip_parameter_validation=True):
                 score = evaluation.score(self.params.metric, labels, probability)
@@ -109,6 +111,19 @@ class Objective:
             if not math.isfinite(score):
                 raise TrainingError(f"The {self.params.metric} of a fold is {score}. Narrow the space.")
             yield score
+
+    def _fitted(self, trial: Trial, fold: int, family: Any, hyperparameters: Any) -> Any:
+        """Return the estimator of a fold, as far as the trial is to be fitted."""
+        X, y, _, _ = self._folds[fold]
+        if trial.iterations is None:
+            return family.fit(X, y, hyperparameters)
+        attempt = trial.number, trial.attempt
+        if self._begun[0] != attempt:
+            self._begun = attempt, {}
+        estimators = self._begun[1]
+        before = estimators.pop(fold, None)
+        estimators[fold] = family.advance(before, X, y, hyperparameters, trial.iterations)
+        return estimators[fold]
 
     def _is_hopeless(self, trial: Trial, scores: list[float]) -> bool:
         done = len(scores)

@@ -18,6 +18,10 @@ class Trial(msgspec.Struct, frozen=True):
     attempt: int = 1
     thresholds: tuple[float, ...] = ()
     """The mean loss, after each fold but the last, above which the trial is given up; empty for never."""
+    iterations: int | None = None
+    """How far it is fitted, by a family whose fits are made of iterations; None for the whole fit."""
+    spent_s: float = 0.0
+    """The seconds that it took to come to where it is."""
 
     @property
     def candidate(self) -> Candidate:

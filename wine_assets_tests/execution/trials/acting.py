@@ -41,6 +41,7 @@ class ActingHyperparameters(Typed):
     where: ClassVar[str] = "hyperparameters"
     refusal: ClassVar[type[HyperparameterError]] = HyperparameterError
 
+    iterations: int = Field(default=8, ge=1, le=1000, description="what a whole fit is made of")
     x: float = Field(default=0.5, ge=0, le=1, description="what the score depends on")
     act: Act = Field(default="fit", description="what a fit does")
     trace: str = Field(default="", description="file to which each fit appends a line")
@@ -74,6 +75,14 @@ class ActingFamily:
 
     def complexity(self, hyperparameters: ActingHyperparameters) -> float:
         return 0.0
+
+    def iterations(self, hyperparameters: ActingHyperparameters) -> int:
+        return hyperparameters.iterations
+
+    def advance(
+        self, estimator: Any | None, X: Any, y: Any, hyperparameters: ActingHyperparameters, iterations: int
+    ) -> Constant:
+        return self.fit(X, y, hyperparameters)
 
 
 def _is_first(path: Path) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -143,6 +144,12 @@ def test_a_trial_that_hangs_is_stopped_and_those_beside_it_go_on(limited: Worker
     assert found[0].reason == f"It took longer than {TIMEOUT_S:g} s (`failures.timeout_s`)."
     assert TIMEOUT_S <= found[0].seconds <= time.monotonic() - began
     eventually(lambda: all_gone(pids(trace)))
+
+
+def test_what_a_trial_took_before_counts_as_its_time(limited: Workers) -> None:
+    [found] = outcomes(limited, msgspec.structs.replace(trial(0, "hang"), spent_s=TIMEOUT_S - 0.1))
+    assert "took longer" in found.reason
+    assert found.seconds < TIMEOUT_S
 
 
 def test_a_trial_that_ends_as_its_time_does_spoils_no_other(limited: Workers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,21 @@ def cheap_hyperparameters(draw: st.DrawFn) -> GradientBoostingHyperparameters:
 # --- the fit -----------------------------------------------------------------
 
 
+@settings(max_examples=25, deadline=None)
+@given(asked=cheap_hyperparameters(), looks=st.sets(st.integers(1, 5)))
+def test_a_fit_in_stages_is_that_in_one_go_to_the_last_bit(
+    asked: GradientBoostingHyperparameters, looks: set[int]
+) -> None:
+    """With whatever seed, share of features and weights, and wherever it is looked at."""
+    X, y = dataset.features_and_target(wine())
+    estimator: Any = None
+    for iterations in [*sorted(look for look in looks if look < asked.max_iter), asked.max_iter]:
+        estimator = FAMILY.advance(estimator, X, y, asked, iterations)
+        assert estimator.n_iter_ == iterations
+    assert FAMILY.iterations(asked) == asked.max_iter
+    assert bits(estimator) == bits(FAMILY.fit(X, y, asked))
+
+
 def test_the_default_is_scikit_learns_without_early_stopping() -> None:
     """scikit-learn's own default stops early from 10,000 rows on; no wine data has as many."""
     plain = fit_on_wine(HistGradientBoostingClassifier(random_state=0))

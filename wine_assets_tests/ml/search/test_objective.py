@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.ml import dataset, evaluation
+from wine_assets.ml.families.gradient_boosting import GradientBoostingFamily
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
 from wine_assets.ml.search.objective import Metric, Objective, ObjectiveParams, splits
 from wine_assets.ml.search.trials import Trial
@@ -162,3 +163,37 @@ def test_more_is_better_of_an_accuracy_when_a_trial_is_given_up() -> None:
 def test_nothing_is_given_up_after_its_last_fold() -> None:
     found = objective(folds=2).score(Trial(0, FAMILY, {"C": 1.0}, 1, (math.inf, -math.inf)))
     assert found.state == "finished"
+
+
+# --- trials that are fitted in stages ----------------------------------------
+
+
+def staged(iterations: int | None, number: int = 0, attempt: int = 1) -> Trial:
+    parameters = {"max_iter": 12, "min_samples_leaf": 5, "max_features": 0.5}
+    return Trial(number, "gradient_boosting", parameters, attempt, iterations=iterations)
+
+
+def test_a_trial_in_stages_comes_to_the_scores_of_the_whole_fit() -> None:
+    scored = objective(folds=2)
+    part, whole = scored.score(staged(4)), scored.score(staged(12))
+    assert (part.state, whole.state) == ("finished", "finished")
+    assert part.scores != whole.scores == objective(folds=2).score(staged(None)).scores
+
+
+def test_a_trial_in_stages_goes_on_where_it_was_unless_another_came_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An attempt at the same one is another."""
+    begun: list[int] = []
+    advance = GradientBoostingFamily.advance
+
+    def noted(family: Any, estimator: Any, *arguments: Any) -> Any:
+        if estimator is None:
+            begun.append(arguments[-1])
+        return advance(family, estimator, *arguments)
+
+    monkeypatch.setattr(GradientBoostingFamily, "advance", noted)
+    scored = objective(folds=2)
+    for asked in (staged(2), staged(4), staged(3, number=1), staged(6), staged(2, attempt=2)):
+        scored.score(asked)
+    assert begun == [2, 2, 3, 3, 6, 6, 2, 2]
