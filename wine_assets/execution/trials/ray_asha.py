@@ -153,22 +153,16 @@ class _Staged:
 
 def _searcher(staged: _Staged) -> Any:
     """Return what Ray Tune asks for trials and tells what came of them."""
-    from ray.tune.search import Searcher
+    unsaved = ray_tune.unsaved_searcher()
 
-    class Strategy(Searcher):
+    class Strategy(unsaved):  # type: ignore[misc, valid-type]  # a class that is made when Ray is there
         def suggest(self, trial_id: str) -> Any:
             trial = staged.begun(trial_id)
             if trial is not None:
                 return {TRIAL: msgspec.json.encode(trial).decode()}
-            return Searcher.FINISHED if staged.is_idle else None
+            return unsaved.FINISHED if staged.is_idle else None
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - Ray's
             staged.ended(trial_id, None if error else result)
-
-        def save(self, checkpoint_path: str) -> None:
-            """Write nothing: the journal is what a search goes on from."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Read nothing."""
 
     return Strategy()

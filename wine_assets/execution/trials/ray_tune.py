@@ -194,26 +194,38 @@ class _Lanes:
             yield trial
 
 
-def _searcher(lanes: _Lanes) -> Any:
-    """Return what Ray Tune asks for lanes and tells of what they report."""
+def unsaved_searcher() -> Any:
+    """Return the base of searchers that Ray Tune keeps no copy of: the journal is what a search goes on from."""
     from ray.tune.search import Searcher
 
-    class Strategy(Searcher):
+    class Unsaved(Searcher):
+        def save(self, checkpoint_path: str) -> None:
+            """Write nothing."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Read nothing."""
+
+        def __reduce__(self) -> Any:
+            """Leave out all of it: what hears of outcomes has loggers and files, which can't be pickled."""
+            return object, ()
+
+    return Unsaved
+
+
+def _searcher(lanes: _Lanes) -> Any:
+    """Return what Ray Tune asks for lanes and tells of what they report."""
+    unsaved = unsaved_searcher()
+
+    class Strategy(unsaved):  # type: ignore[misc, valid-type]  # a class that is made when Ray is there
         def suggest(self, trial_id: str) -> Any:
             if lanes.opened(trial_id):
                 return {LANE: trial_id}
-            return Searcher.FINISHED if lanes.are_all_closed else None
+            return unsaved.FINISHED if lanes.are_all_closed else None
 
         def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
             lanes.reported(trial_id, msgspec.json.decode(result[OUTCOMES], type=list[Outcome]))
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - Ray's
             lanes.died(trial_id)
-
-        def save(self, checkpoint_path: str) -> None:
-            """Write nothing: the journal is what a search goes on from."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Read nothing."""
 
     return Strategy()

@@ -1,10 +1,13 @@
 """Lanes without Ray: who is given which trials. What Ray does with them is in the tests of backends."""
 
+import pickle
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from ray import cloudpickle
 
 from wine_assets.errors import FailedSearchError
 from wine_assets.execution.trials import ray_cluster, there
@@ -110,6 +113,7 @@ def test_an_idle_lane_takes_over_what_a_dead_one_left(desk: Desk) -> None:
 
 def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(desk: Desk) -> None:
     searcher = _searcher(lanes := _Lanes(conductor(1), desk, 1, 2))
+
     assert searcher.suggest("a") == {LANE: "a"}
     assert searcher.suggest("b") is None
     outcomes = msgspec.json.encode(scored(lanes, "a", 1)).decode()
@@ -118,6 +122,14 @@ def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(de
     assert searcher.suggest("b") == "FINISHED"
     searcher.save("nowhere")
     searcher.restore("nowhere")
+
+
+def test_tune_keeps_no_copy_of_the_search(desk: Desk) -> None:
+    """What hears of outcomes may have what can't be pickled, such as the log of a run."""
+    asked = conductor(1)
+    desk.log = threading.Lock()  # type: ignore[attr-defined]
+    searcher = _searcher(_Lanes(asked, desk, 1, 2))
+    assert type(pickle.loads(cloudpickle.dumps(searcher))) is object  # type: ignore[no-untyped-call]  # noqa: S301 - our own
 
 
 # --- a lane ------------------------------------------------------------------
