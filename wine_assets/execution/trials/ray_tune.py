@@ -37,10 +37,18 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
         from ray import tune
 
         most = ray_cluster.lanes(ray, params)
-        desk = ray.remote(num_cpus=0)(_Desk).remote()
+        desk = _desk(ray)
         given = tune.with_parameters(_lane_class(), workload=threaded(workload, params), desk=desk)
         size = 1 if conductor.learns else params.batch_trials
         tune_until_done(given, _searcher(_Lanes(conductor, desk, size, most)), params, most)
+
+
+def _desk(ray: Any) -> Any:
+    """Return a desk on the node of the search itself: with any other it might be lost."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Desk).remote()
 
 
 def threaded(workload: Workload, params: RayBackend) -> Workload:
@@ -92,6 +100,14 @@ class _Desk:
         batch: str | None = await self._of(lane).get()
         return batch
 
+    async def withdraw(self, lane: str) -> bool:
+        """Take a lane's batch back, and return whether it was still there."""
+        batches = self._of(lane)
+        is_there = not batches.empty()
+        if is_there:
+            batches.get_nowait()
+        return is_there
+
     def _of(self, lane: str) -> Any:
         import asyncio
 
@@ -140,6 +156,8 @@ class _Lanes:
         self._conductor, self._desk, self._size, self._most = conductor, desk, size, most
         self._running: dict[str, list[Trial]] = {}
         self._unbegun: deque[Trial] = deque()
+        self._heard: set[str] = set()
+        """The lanes that have reported something: others may be waiting for a node that is gone."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Be nothing in what Tune writes down to go on from: a log of Dagster's, which outcomes go to, can't be."""
@@ -161,6 +179,7 @@ class _Lanes:
 
     def reported(self, lane: str, outcomes: list[Outcome]) -> None:
         """Take note of outcomes; give the lanes that have nothing to do something, or send all of them home."""
+        self._heard.add(lane)
         done = {outcome.number for outcome in outcomes}
         self._running[lane] = [trial for trial in self._running[lane] if trial.number not in done]
         for outcome in outcomes:
@@ -180,9 +199,19 @@ class _Lanes:
 
     def _fill(self) -> None:
         for lane in [lane for lane, trials in self._running.items() if not trials]:
-            self._running[lane] = [*self._batch()]
+            self._running[lane] = [*self._batch()] or self._withdrawn(lane)
             if self._running[lane]:
                 self._desk.put.remote(lane, msgspec.json.encode(self._running[lane]).decode())
+
+    def _withdrawn(self, lane: str) -> list[Trial]:
+        """Return the trials of a lane that has not come to take them, for one that waits for some."""
+        import ray
+
+        for other in self._running.keys() - self._heard if lane in self._heard else ():
+            if self._running[other] and ray.get(self._desk.withdraw.remote(other)):
+                trials, self._running[other] = self._running[other], []
+                return trials
+        return []
 
     def _batch(self) -> Iterator[Trial]:
         """Yield up to as many trials as a batch has, fewer where a lane would have nothing to do otherwise."""

@@ -26,7 +26,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.left: list[tuple[str, list[int] | None]] = []
+        self.waiting: set[str] = set()
         self.put = SimpleNamespace(remote=self._put)
+        self.withdraw = SimpleNamespace(remote=lambda lane: lane in self.waiting)
 
     def _put(self, lane: str, batch: str | None) -> None:
         numbers = [trial.number for trial in msgspec.json.decode(batch, type=list[Trial])] if batch else None
@@ -34,7 +36,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr("ray.get", lambda answer: answer)
     return Desk()
 
 
@@ -109,6 +112,27 @@ def test_an_idle_lane_takes_over_what_a_dead_one_left(desk: Desk) -> None:
     lanes.reported("a", scored(lanes, "a", 1))
     lanes.died("b")
     assert desk.left[2:] == [("a", [1])]
+
+
+def test_a_lane_that_waits_for_a_node_that_is_gone_keeps_no_trial_from_the_others(desk: Desk) -> None:
+    """It would get a core only once they have ended, and they end only when its trials have."""
+    lanes = _Lanes(conductor(3), desk, 1, 2)
+    lanes.opened("a")
+    lanes.opened("waiting")
+    desk.waiting.add("waiting")
+    lanes.reported("a", scored(lanes, "a", 1))
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left == [("a", [0]), ("waiting", [1]), ("a", [2]), ("a", [1])]
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left[4:] == [("a", None), ("waiting", None)]
+
+
+def test_a_lane_that_has_taken_its_trials_runs_them(desk: Desk) -> None:
+    lanes = _Lanes(conductor(2), desk, 1, 2)
+    lanes.opened("a")
+    lanes.opened("b")
+    lanes.reported("a", scored(lanes, "a", 1))
+    assert desk.left == [("a", [0]), ("b", [1])]
 
 
 def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(desk: Desk) -> None:
