@@ -33,7 +33,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = {"port": 0, "dashboard-port": port, "num-cpus": 3, "memory": 4 << 30, "object-store-memory": 100 << 20}
-    command = [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats"]
+    command: list[str | Path] = [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats"]
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         log = Path(folder) / "log"
         arguments = [*(f"--{name}={value}" for name, value in options.items()), f"--temp-dir={folder}"]

@@ -128,7 +128,7 @@ class _Staged:
 
     def begun(self, name: str) -> Trial | None:
         """Return the next trial, by Tune's name for it from now on."""
-        trial = self._conductor.next()
+        trial = self._conductor.next(complex_first=True)
         if trial is not None:
             self._running[name] = trial
         return trial

@@ -159,10 +159,6 @@ class _Lanes:
         self._heard: set[str] = set()
         """The lanes that have reported something: others may be waiting for a node that is gone."""
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Be nothing in what Tune writes down to go on from: a log of Dagster's, which outcomes go to, can't be."""
-        return object, ()
-
     def opened(self, lane: str) -> bool:
         """Return whether there is anything to do for a new lane, which then has it."""
         self._running[lane] = []
@@ -217,7 +213,7 @@ class _Lanes:
         """Yield up to as many trials as a batch has, fewer where a lane would have nothing to do otherwise."""
         left = self._conductor.left()
         for _ in range(self._size if left is None else max(1, min(self._size, left // (2 * self._most)))):
-            trial = self._unbegun.popleft() if self._unbegun else self._conductor.next()
+            trial = self._unbegun.popleft() if self._unbegun else self._conductor.next(complex_first=True)
             if trial is None:
                 return
             yield trial
