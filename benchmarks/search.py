@@ -6,28 +6,36 @@ whole process, with equal scores:
 - ours over a Flyte `map_task` of the same trials: at most 0.7;
 - ours over the faster of GridSearchCV with n_jobs=1 and n_jobs=-1: at most 0.75.
 
-Published beside them, with a bound of 3 ms: what a trial in a worker process costs beyond its own seconds.
+Published beside them, with a bound of 3 ms: what a trial in a worker process costs beyond its own seconds. Without a
+bound: what it costs on Ray, beside the pool's; and how long each of 100 trials has to take for a Ray cluster of this
+machine's cores, started for the search, to be done sooner than a loop in one process, beside a pool's workers.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import flyte_peer
 import measure
-from measure import Figure
+from measure import Figure, Item
 from peer_environment import HERE
 
 VALUES = [10 ** (-4 + 6 * step / 19) for step in range(20)]
 FOLDS = 5
 CLOSE = 1e-9
 OVERHEAD_TRIALS, OVERHEAD_BOUND_S = 400, 0.003
+TOGETHER_S = 0.05
+"""Outcomes that come so soon after each other were reported together."""
+SEARCHED = 100
+"""The trials of a search for which it is said how long they have to take."""
 
 
 def figures(runs: int) -> list[Figure]:
@@ -47,12 +55,23 @@ def figures(runs: int) -> list[Figure]:
         measured = dict(zip(commands, measure.interleaved(runs, *calls), strict=True))
     peer = min(("one job", "all jobs"), key=lambda name: statistics.median(measured[name]))
     name = f"search of {len(VALUES)} values, cold"
-    overhead = [measure.ask_child(__file__, "overhead") for _ in range(runs)]
+    pool = [measure.ask_child(__file__, "overhead") for _ in range(runs)]
+    ray = [measure.ask_child(__file__, "ray_overhead") for _ in range(runs)]
+    overhead = [each for _, each in pool]
     bound = [OVERHEAD_BOUND_S] * runs
     return [
         Figure(name, "s", measured["ours"], measured["flyte"], "pyflyte, map_task", 0.7, note=note),
         Figure(name, "s", measured["ours"], measured[peer], f"GridSearchCV, {peer}", 0.75),
         Figure("a trial in a worker, beyond its own seconds", "s", overhead, bound, "the bound, 3 ms", 1.0),
+        Figure("a trial on Ray, beyond its own seconds", "s", [each for _, each in ray], overhead, "a worker"),
+        Figure(
+            f"a trial, from which workers pay, of {SEARCHED}",
+            "s",
+            [_pays_from(*costs) for costs in ray],
+            [_pays_from(*costs) for costs in pool],
+            "the pool's; ours: Ray's",
+            items=[Item("starting and ending", _fixed(ray), _fixed(pool))],
+        ),
     ]
 
 
@@ -116,10 +135,50 @@ def _tell(scores: list[float]) -> None:
     sys.exit(0)
 
 
-def overhead() -> float:
-    """Return the wall seconds of a worker that a short trial takes beyond those of the trial itself."""
+def overhead() -> tuple[float, float]:
+    """Return the wall seconds that a worker takes to start, and for a short trial beyond those of the trial itself."""
     from wine_assets.execution.trials.pool import run_in_workers
     from wine_assets.execution.trials.workers import Workers
+
+    conductor, workload = _short_trials()
+    began = time.perf_counter()
+    with Workers(workload, 1) as workers:
+        workers.ready(None)
+        ready = time.perf_counter()
+        run_in_workers(conductor, workers)
+        wall = time.perf_counter() - ready
+    return ready - began, (wall - _own_seconds(conductor)) / OVERHEAD_TRIALS
+
+
+def ray_overhead() -> tuple[float, float]:
+    """Return the same of Ray: what a cluster takes to start and end, and a short trial on it beyond its own seconds."""
+    from wine_assets.execution.trials.backends import RayBackend, run_trials
+
+    came: list[float] = []
+    conductor, workload = _short_trials(lambda _: came.append(time.perf_counter()))
+    began = time.perf_counter()
+    run_trials(RayBackend(workers=1), conductor, workload)
+    wall, first = time.perf_counter() - began, sum(at == came[0] or at - came[0] < TOGETHER_S for at in came)
+    seconds = [outcome.seconds for outcome in conductor.counted()]
+    each = (came[-1] - came[0] - sum(seconds[first:])) / (OVERHEAD_TRIALS - first)
+    return wall - sum(seconds) - each * OVERHEAD_TRIALS, each
+
+
+def _pays_from(fixed: float, each: float) -> float:
+    """Return the seconds of a trial from which workers on all cores are done sooner than a loop.
+
+    With n trials of s seconds and w workers that is where fixed + n (s + each) / w is n s.
+    """
+    workers = max(len(os.sched_getaffinity(0)), 2)
+    return (fixed / SEARCHED + each / workers) / (1 - 1 / workers)
+
+
+def _fixed(costs: list[tuple[float, float]]) -> float:
+    return statistics.median(fixed for fixed, _ in costs)
+
+
+def _short_trials(record: Callable[[Any], None] = lambda _: None) -> tuple[Any, Any]:
+    """Return a conductor of short trials, and what they have in common."""
     from wine_assets.execution.trials.workload import Workload
     from wine_assets.ml import dataset, sources
     from wine_assets.ml.search.conductor import Budget, Conductor
@@ -129,14 +188,14 @@ def overhead() -> float:
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     X, y = dataset.features_and_target(frame)
-    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1)
-    with Workers(Workload(X, y, ObjectiveParams(folds=2), ("logistic_regression",)), 1) as workers:
-        workers.ready(None)
-        began = time.perf_counter()
-        run_in_workers(conductor, workers)
-        wall = time.perf_counter() - began
-    return (wall - sum(outcome.seconds for outcome in conductor.counted())) / OVERHEAD_TRIALS
+    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1, record=record)
+    return conductor, Workload(X, y, ObjectiveParams(folds=2), ("logistic_regression",))
+
+
+def _own_seconds(conductor: Any) -> float:
+    return float(sum(outcome.seconds for outcome in conductor.counted()))
 
 
 if __name__ == "__main__":
-    measure.script(figures, runs=3, children={"ours": ours, "scikit_learn": scikit_learn, "overhead": overhead})
+    children = {"ours": ours, "scikit_learn": scikit_learn, "overhead": overhead, "ray_overhead": ray_overhead}
+    measure.script(figures, runs=3, children=children)
