@@ -9,8 +9,8 @@ import dagster as dg
 from wine_assets import settings
 from wine_assets.errors import SearchError, WineAssetsError
 from wine_assets.execution.compute import ComputeRequest
-from wine_assets.execution.trials import nested
-from wine_assets.execution.trials.backends import StepsBackend, run_trials
+from wine_assets.execution.trials import nested, pool
+from wine_assets.execution.trials.backends import PoolBackend, StepsBackend, run_trials
 from wine_assets.ml.search import objective, picture, report
 from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.result import spread
@@ -24,8 +24,11 @@ NAME = best.SEARCH
 INPUT = "binarized_wine"
 FORMAT = "frame"
 CODE_VERSION = f"{objective.VERSION}+scikit-learn-{version('scikit-learn')}"
-REQUEST = ComputeRequest(cpu="2", memory="2Gi")
-"""What a chunk asks of a scheduler; on one machine the backend takes the cores that there are."""
+REQUEST = ComputeRequest(cpu="2", memory="2Gi", retries=2)
+"""What a chunk asks of a scheduler; on one machine the backend takes the cores that there are.
+
+A chunk whose process is killed is run again where the executor outlives it: a chunk that failed would skip `collect`.
+"""
 
 
 def _failing_in_a_sentence(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,7 +146,10 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) ->
     with session.journal.held(shared=part is not None):
         conductor = session.conductor(told, part)
         told.began(conductor)
-        run_trials(backend, conductor, session.workload)
+        if context.retry_number and isinstance(backend, PoolBackend | StepsBackend):
+            pool.run_apart(conductor, session.workload, backend.workers or pool.usable_cores())
+        else:
+            run_trials(backend, conductor, session.workload)
     return chunk
 
 

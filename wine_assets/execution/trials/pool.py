@@ -29,9 +29,14 @@ def run_in_pool(conductor: Conductor, workload: Workload, workers: int) -> None:
     if workload.timeout_s is None and workload.memory_mib is None:
         _run_here_first(conductor, workload, workers)
     else:
-        with Workers(workload, workers) as pool:
-            pool.ready(None)
-            run_in_workers(conductor, pool)
+        run_apart(conductor, workload, workers)
+
+
+def run_apart(conductor: Conductor, workload: Workload, workers: int) -> None:
+    """Run trials until there are none, all of them in workers: one that ends its process is a failed trial."""
+    with Workers(workload, workers) as pool:
+        pool.ready(None)
+        run_in_workers(conductor, pool)
 
 
 def run_in_workers(conductor: Conductor, workers: Workers) -> None:
