@@ -41,7 +41,7 @@ class SearchParams(Typed):
     def _can_be_searched(self) -> Self:
         space = Space.checked(self.space)
         if self.strategy.kind == "grid":
-            space.grid()
+            space.grid_size()
         if self.nested_folds == 1:
             raise SearchError("`search.nested_folds` must be 0 (none) or at least 2, got 1. Change it.")
         return self

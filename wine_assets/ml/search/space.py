@@ -19,6 +19,8 @@ FAMILY = "family"
 """The field that tells families apart; it is never searched over by itself."""
 _INTEGERS = ("integer", "log_integer")
 _LOGARITHMIC = ("log_uniform", "log_integer")
+GRID_SIZE = 1_000_000
+"""How many combinations a grid may have: as many as a search may have trials."""
 PROBES = 1024
 """Of how many combinations of ends, middles and choices at most it is asked whether the family takes them."""
 
@@ -142,12 +144,16 @@ class Space:
     def checked(cls, families: Mapping[str, FamilySpace]) -> "Space":
         """Return the space, or that of the default where it is empty.
 
+        Families and fields are put in an order of their own: in whichever order they are given, the search is the same
+        one, and its trials have the same numbers.
+
         Raise SearchError for a family or a field that there isn't, and for ends and choices that a family refuses.
         """
-        space = cls(dict(families) or default_families())
-        for name, family in space.families.items():
+        given = dict(families) or default_families()
+        for name, family in given.items():
             _check(name, family)
-        return space
+        names = sorted(given, key=lambda name: FAMILIES.index(family_named(name)))
+        return cls({name: _in_order(name, given[name]) for name in names})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -165,22 +171,31 @@ class Space:
         over = self.families[family].over
         return self.candidate(family, {name: over[name].at(next(shares)) for name in sorted(over)})
 
-    def grid(self) -> list[Candidate]:
-        """Return every combination of choices, in order; raise SearchError where something isn't a choice."""
-        found = []
-        for name, family in self.families.items():
+    def grid_size(self) -> int:
+        """Return how many combinations of choices there are; raise SearchError where something isn't a choice."""
+        for family in self.families.values():
             for field, distribution in family.over.items():
                 if distribution.kind != "choice":
                     raise SearchError(
                         f"A grid needs a list of values for `{field}`, got the range `{distribution.kind}`. "
                         f"Write them as {field}=1,2,3, or take the strategy `random` or `bayesian`."
                     )
-            choices = [distribution.values for distribution in family.over.values()]
-            found += [
-                self.candidate(name, dict(zip(family.over, picked, strict=True)))
-                for picked in itertools.product(*choices)
-            ]
-        return found
+        size = sum(map(_combinations_of, self.families.values()))
+        if size > GRID_SIZE:
+            raise SearchError(
+                f"A grid may have {GRID_SIZE:,} combinations, got {size:,}. "
+                "Leave values out, or take the strategy `random` or `bayesian`."
+            )
+        return size
+
+    def combination(self, number: int) -> Candidate:
+        """Return a combination of choices by its number, from 0: the values of the last field change first."""
+        for name, family in self.families.items():
+            size = _combinations_of(family)
+            if number < size:
+                return self.candidate(name, _picked(family, number))
+            number -= size
+        raise IndexError(number)
 
 
 def family_named(name: str) -> Family[Any]:
@@ -207,6 +222,24 @@ _DEFAULTS = {
     },
 }
 """The strength of the regularization, whichever way the family has it."""
+
+
+def _in_order(name: str, family: FamilySpace) -> FamilySpace:
+    fields = family_named(name).hyperparameters.model_fields
+    return family.model_copy(update={"over": {field: family.over[field] for field in fields if field in family.over}})
+
+
+def _combinations_of(family: FamilySpace) -> int:
+    return math.prod(len(choice.values) for choice in family.over.values())
+
+
+def _picked(family: FamilySpace, number: int) -> dict[str, Any]:
+    """Return the values of a family's combination by its number."""
+    picked = {}
+    for field, choice in reversed(family.over.items()):
+        number, place = divmod(number, len(choice.values))
+        picked[field] = choice.values[place]
+    return {field: picked[field] for field in family.over}
 
 
 def _problem_of_choice(choice: Distribution) -> str:

@@ -88,12 +88,12 @@ class Grid:
     prunes = learns = False
 
     def __init__(self, space: Space) -> None:
-        self._candidates = space.grid()
-        self.size: int | None = len(self._candidates)
+        self._space, self._size = space, space.grid_size()
+        self.size: int | None = self._size
 
     def ask(self, number: int) -> Candidate | None:
         """Return the combination of this number."""
-        return self._candidates[number] if number < len(self._candidates) else None
+        return self._space.combination(number) if number < self._size else None
 
     def tell(self, outcome: Outcome) -> None:
         """Do nothing: a grid learns nothing."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wine_assets.ml.search.space import Distribution, FamilySpace, Space
+from wine_assets.ml.search.space import Candidate, Distribution, FamilySpace, Space
 from wine_assets.ml.search.trials import Outcome, State, Trial
 
 FAMILY = "logistic_regression"
@@ -23,6 +23,11 @@ def family_space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -
 def space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -> Space:
     """Return a checked space of the one family that is always there."""
     return Space.checked({FAMILY: family_space(fixed, **over)})
+
+
+def grid(searched: Space) -> list[Candidate]:
+    """Return every combination of a space, in order."""
+    return [searched.combination(number) for number in range(searched.grid_size())]
 
 
 def trial(number: int = 0, /, **parameters: Any) -> Trial:

@@ -11,7 +11,8 @@ from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.ml.families.registry import FAMILIES
 from wine_assets.ml.search import space as spaces
 from wine_assets.ml.search.space import Candidate, Distribution, FamilySpace, Space
-from wine_assets_tests.ml.search.made import FAMILY, between, choice, family_space, space
+from wine_assets.ml.search.strategies import drawn
+from wine_assets_tests.ml.search.made import FAMILY, between, choice, family_space, grid, space
 
 RANGES = [
     between(0.5, 2.0),
@@ -139,7 +140,7 @@ def test_a_refused_pair_is_found_among_more_combinations_than_are_asked_about() 
 
 def test_a_space_of_more_combinations_than_are_asked_about_may_be_fine() -> None:
     fine = {"C": choice(*range(1, 100)), "random_state": choice(*range(100))}
-    assert len(space(**fine).grid()) == 9900
+    assert space(**fine).grid_size() == 9900
 
 
 def test_an_unknown_family_is_told_the_known_ones() -> None:
@@ -188,23 +189,43 @@ def test_a_candidate_of_no_family_says_so() -> None:
 
 
 def test_a_grid_is_every_combination_in_order() -> None:
-    grid = space({"scaler": "none"}, C=choice(1, 2), tol=choice(0.1, 0.2)).grid()
-    assert [(found.parameters["C"], found.parameters["tol"]) for found in grid] == [
+    found = grid(space({"scaler": "none"}, C=choice(1, 2), tol=choice(0.1, 0.2)))
+    assert [(candidate.parameters["C"], candidate.parameters["tol"]) for candidate in found] == [
         (1, 0.1),
         (1, 0.2),
         (2, 0.1),
         (2, 0.2),
     ]
-    assert {found.parameters["scaler"] for found in grid} == {"none"}
+    assert {candidate.parameters["scaler"] for candidate in found} == {"none"}
 
 
 def test_a_grid_over_nothing_is_the_one_candidate_that_is_fixed() -> None:
-    assert space({"C": 3.0}).grid() == [Candidate(FAMILY, {"C": 3.0})]
+    assert grid(space({"C": 3.0})) == [Candidate(FAMILY, {"C": 3.0})]
+
+
+def test_the_order_in_which_fields_and_families_are_given_changes_no_trial() -> None:
+    fields = {"C": choice(1, 2), "solver": choice("lbfgs", "saga")}
+    families = {FAMILY: family_space(**fields), "gradient_boosting": family_space(random_state=choice(0, 1))}
+    turned = dict(reversed([*(families | {FAMILY: family_space(**dict(reversed(fields.items())))}).items()]))
+    given, other = Space.checked(families), Space.checked(turned)
+    assert grid(given) == grid(other)
+    assert [drawn(given, 0, number) for number in range(9)] == [drawn(other, 0, number) for number in range(9)]
+
+
+def test_a_grid_of_more_combinations_than_a_search_may_have_trials_is_refused_at_once() -> None:
+    many = dict.fromkeys(("C", "tol", "max_iter", "random_state"), choice(*range(1, 101)))
+    with pytest.raises(SearchError, match="may have 1,000,000 combinations, got 100,000,000"):
+        space(**many | {"tol": choice(*(share / 100 for share in range(1, 101)))}).grid_size()
+
+
+def test_a_combination_beyond_the_last_is_none() -> None:
+    with pytest.raises(IndexError):
+        space(C=choice(1, 2)).combination(2)
 
 
 def test_a_grid_needs_lists() -> None:
     with pytest.raises(SearchError, match="A grid needs a list of values for `C`, got the range `uniform`"):
-        space(C=between(1, 2)).grid()
+        space(C=between(1, 2)).grid_size()
 
 
 # --- more families than one --------------------------------------------------
@@ -227,6 +248,6 @@ def test_a_candidate_of_one_family_has_no_field_of_another() -> None:
 
 
 def test_a_grid_goes_through_one_family_after_the_other() -> None:
-    families = [candidate.family for candidate in both().grid()]
+    families = [candidate.family for candidate in grid(both())]
     assert families[:2] == [FAMILY, FAMILY]
     assert {*families[2:]} == {"gradient_boosting"}

@@ -18,7 +18,7 @@ from wine_assets.ml.search.strategies import (
     strategy,
 )
 from wine_assets.ml.search.trials import Outcome, State
-from wine_assets_tests.ml.search.made import between, choice, space
+from wine_assets_tests.ml.search.made import between, choice, grid, space
 
 WIDE = {
     "C": between(1e-4, 1e2, "log_uniform"),
@@ -70,11 +70,11 @@ def state_of(number: int) -> State:
 
 def test_a_grid_hands_out_each_combination_once_in_order() -> None:
     searched = space(C=choice(1, 2), tol=choice(0.1, 0.2))
-    grid = made(GridStrategy(), searched)
-    assert [grid.ask(number) for number in range(5)] == [*searched.grid(), None]
-    assert grid.size == 4
-    assert not grid.learns
-    assert not grid.prunes
+    chosen = made(GridStrategy(), searched)
+    assert [chosen.ask(number) for number in range(5)] == [*grid(searched), None]
+    assert chosen.size == 4
+    assert not chosen.learns
+    assert not chosen.prunes
 
 
 def test_a_grid_and_draws_at_random_take_no_note_of_outcomes() -> None:
@@ -179,7 +179,7 @@ def test_no_candidate_is_tried_twice_and_a_small_space_has_an_end() -> None:
 def test_what_an_earlier_run_tried_is_not_tried_again() -> None:
     searched = space(C=choice(1, 2))
     chosen = made(searched=searched)
-    first = searched.grid()[0]
+    first = searched.combination(0)
     chosen.tell(came_of(0, first))
     second = asked(chosen, 1)
     assert second.key != first.key
