@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from wine_assets.execution.trials.backends import BackendParams, run_trials
 from wine_assets.execution.trials.workload import Workload
 from wine_assets.ml import dataset
@@ -59,17 +61,18 @@ class Session:
     def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: range | None = None) -> Conductor:
         """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
         params = self.params
-        chosen = strategy(params.strategy, Space.checked(params.space), params.objective.sign)
+        space = Space.checked(params.space)
+        chosen = strategy(params.strategy, space, params.objective.sign)
         conductor = Conductor(
             chosen,
             params.bounded,
             params.failures.retries,
             params.objective.sign,
-            record=self.journal.append,
+            record=lambda outcome: self.journal.append(msgspec.structs.replace(outcome, limits=self._limits)),
             heard=lambda outcome: heard(conductor, outcome),
             numbers=numbers,
         )
-        conductor.recall(self.journal.outcomes())
+        conductor.recall(outcome for outcome in self.journal.outcomes() if self._counts(outcome, space))
         return conductor
 
     def result(self, conductor: Conductor) -> SearchResult:
@@ -77,6 +80,27 @@ class Session:
         result = SearchResult(conductor.counted(), self.params.objective)
         result.require(self.params.failures.min_success_ratio)
         return result
+
+    @property
+    def _limits(self) -> tuple[float | None, float | None]:
+        return self.params.failures.timeout_s, self.params.failures.memory_mib
+
+    def _counts(self, outcome: Outcome, space: Space) -> bool:
+        """Tell whether an outcome of the journal counts: a failure doesn't where trials are now allowed something else.
+
+        Nor does what this search can't have come to, in a journal that someone edited.
+        """
+        family = space.families.get(outcome.family)
+        if (
+            outcome.number < 0
+            or family is None
+            or outcome.parameters.keys() != family.over.keys() | family.fixed.keys()
+        ):
+            return False
+        if outcome.state == "failed":
+            return outcome.limits == self._limits
+        scored = self.params.objective
+        return outcome.state == "pruned" or len(outcome.scores) == scored.folds * scored.repeats
 
     def sentence(self, result: SearchResult, outer_scores: Sequence[float] = ()) -> str:
         """Say what was searched, and what came of whole searches on rows that they had not seen."""

@@ -86,6 +86,7 @@ class Conductor:
         self._begun: set[int] = set()
         self._is_exhausted = False
         self.ended: dict[int, Outcome] = {}
+        self._failing: dict[int, Outcome] = {}
         self._attempts: dict[int, int] = {}
         self._prefix = 0
         self.best: float | None = None
@@ -96,12 +97,20 @@ class Conductor:
         self._folds: list[list[float]] = []
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
-        """Take note of what an earlier run of this search came to, as far as this one goes."""
+        """Take note of what an earlier run of this search came to, as far as this one goes.
+
+        A trial that came to something has ended, however many attempts of it failed before.
+        """
+        outcomes = [outcome for outcome in outcomes if not self._is_beyond(outcome.number)]
+        better = {outcome.number for outcome in outcomes if outcome.state != "failed"}
         for outcome in outcomes:
-            if outcome.number not in self.ended and not self._is_beyond(outcome.number):
-                self._attempts[outcome.number] = max(outcome.attempt, self._attempts.get(outcome.number, 0))
-                if outcome.state != "failed" or outcome.attempt > self._retries:
-                    self._end(outcome)
+            if outcome.number in self.ended or (outcome.state == "failed" and outcome.number in better):
+                continue
+            self._attempts[outcome.number] = max(outcome.attempt, self._attempts.get(outcome.number, 0))
+            if outcome.state != "failed" or outcome.attempt > self._retries:
+                self._end(outcome)
+            else:
+                self._failing[outcome.number] = outcome
 
     def next(self, *, complex_first: bool = False) -> Trial | None:
         """Return a trial to run, None when there is none to begin.
@@ -142,9 +151,10 @@ class Conductor:
         return self._strategy.learns
 
     def counted(self) -> list[Outcome]:
-        """Return the outcomes that are the search's, by number."""
+        """Return the outcomes that are the search's, by number; a failure that wasn't tried again is one."""
         end = self.stopped_at if self.stopped_at is not None else float("inf")
-        return [self.ended[number] for number in sorted(self.ended) if number < end]
+        known = self._failing | self.ended
+        return [known[number] for number in sorted(known) if number < end]
 
     def left(self) -> int | None:
         """Return how many trials are still to come, None where that isn't known."""

@@ -45,6 +45,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Peak resident memory of its process, in MiB; 0 where it isn't known."""
     reason: str = ""
     """Why it failed or was given up, in a sentence."""
+    limits: tuple[float | None, float | None] = (None, None)
+    """The seconds and MiB that the attempt was allowed, None for no limit; a journal says so of each."""
 
     @property
     def candidate(self) -> Candidate:

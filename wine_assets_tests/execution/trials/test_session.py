@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from wine_assets.errors import ConflictError, FailedSearchError
@@ -114,6 +115,34 @@ def test_a_journal_whose_last_line_is_torn_loses_that_trial_alone(trace: Path, t
     journal.write_bytes(journal.read_bytes()[:-20])
     assert what(run(asked, tmp_path)) == what(whole)
     assert sorted(fits(trace).values()) == [FOLDS, FOLDS, FOLDS, 2 * FOLDS]
+
+
+def test_trials_that_failed_are_tried_again_once_they_are_allowed_more(trace: Path, tmp_path: Path) -> None:
+    def limited(seconds: float) -> SearchParams:
+        failures = Failures(timeout_s=seconds, retries=0)
+        return params(trace, "wait", budget=Budget(trials=2), failures=failures)
+
+    with pytest.raises(FailedSearchError, match=r"2 of 2 trials failed.*longer than 0\.001 s"):
+        run(limited(0.001), tmp_path)
+    with pytest.raises(FailedSearchError, match=r"2 of 2 trials failed.*longer than 0\.001 s"):
+        run(limited(0.001), tmp_path)
+    assert [found.state for found in run(limited(60), tmp_path)] == ["finished"] * 2
+    [journal] = tmp_path.glob("*/journal.jsonl")
+    assert len(journal.read_bytes().splitlines()) == 4
+
+
+def test_lines_that_this_search_cannot_have_written_are_no_outcomes_of_it(trace: Path, tmp_path: Path) -> None:
+    asked = params(trace, budget=Budget(trials=3))
+    whole = run(asked, tmp_path)
+    [journal] = tmp_path.glob("*/journal.jsonl")
+    strange = [
+        msgspec.structs.replace(whole[0], number=-1),
+        msgspec.structs.replace(whole[0], family="forest"),
+        msgspec.structs.replace(whole[0], parameters={"y": 1.0}),
+        msgspec.structs.replace(whole[0], scores=(0.0,)),
+    ]
+    journal.write_bytes(b"\n".join(map(msgspec.json.encode, strange)) + b"\n")
+    assert what(run(asked, tmp_path)) == what(whole)
 
 
 # --- which search it is ------------------------------------------------------

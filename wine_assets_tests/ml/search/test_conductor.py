@@ -193,6 +193,21 @@ def test_a_trial_that_failed_for_good_before_is_not_tried_again_unless_more_retr
     assert more.next() == Trial(0, FAMILY, {"C": 1.0}, 3)
 
 
+def test_a_trial_that_came_to_a_score_after_it_failed_has_it_whatever_retries_are_asked_for() -> None:
+    conducted = conductor(retries=0, trials=1)
+    conducted.recall([outcome(0, state="failed"), outcome(0, 0.5, attempt=2)])
+    assert [found.mean for found in conducted.counted()] == [0.5]
+
+
+def test_a_failure_that_there_was_no_time_to_try_again_counts_when_it_is_recalled() -> None:
+    conducted = conductor(retries=1, trials=2)
+    conducted.recall([outcome(0, state="failed"), outcome(1, 0.5)])
+    assert [found.state for found in conducted.counted()] == ["failed", "finished"]
+    trial = conducted.next()
+    assert trial is not None
+    assert (trial.number, trial.attempt) == (0, 2)
+
+
 def test_an_outcome_that_is_recalled_twice_counts_once() -> None:
     chosen = Numbered()
     conducted = conductor(chosen, trials=1)
