@@ -22,7 +22,8 @@ def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, 
     outer = params.objective.model_copy(update={"folds": params.nested_folds, "repeats": 1})
     rows, held_out = splits(y.to_numpy(), outer)[fold]
     inside = frame.iloc[rows]
-    best = Session.of(params, inside, searches).run(backend, lambda *_: None).best
+    search = params.model_copy(update={"nested_folds": 0})
+    best = Session.of(search, inside, searches).run(backend, lambda *_: None).best
     estimator = training.train(inside, best.candidate.hyperparameters()).estimator
     X, labels = dataset.features_and_target(frame.iloc[held_out])
     return scores(labels.to_numpy(), estimator.predict_proba(X)[:, 1])[params.objective.metric]

@@ -35,8 +35,12 @@ class Session:
 
     @classmethod
     def of(cls, params: SearchParams, frame: Any, searches: Path) -> "Session":
-        """Return the search of a binarized `frame`, whose journal lies in a folder of its own below `searches`."""
+        """Return the search of a binarized `frame`, whose journal lies in a folder of its own below `searches`.
+
+        Raise SearchError when a class has too few rows for its folds.
+        """
         X, y = dataset.features_and_target(frame)
+        objective.require_rows(y, params.objective, params.nested_folds)
         about = {
             "search": params.identity(),
             "data": training_data(frame).fingerprint,

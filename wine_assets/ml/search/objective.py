@@ -43,14 +43,31 @@ def splits(y: Any, params: ObjectiveParams) -> list[tuple[Any, Any]]:
     import numpy as np
     from sklearn.model_selection import RepeatedStratifiedKFold
 
-    smallest = int(np.bincount(np.asarray(y)).min())
-    if smallest < params.folds:
-        raise SearchError(
-            f"`objective.folds` is {params.folds}, but the smaller class has {smallest} rows, and each fold needs one "
-            f"of each class. Set `objective.folds` to at most {smallest}, or bring more rows."
-        )
+    require_rows(y, params)
     folds = RepeatedStratifiedKFold(n_splits=params.folds, n_repeats=params.repeats, random_state=params.seed)
     return list(folds.split(np.zeros(len(y)), y))
+
+
+def require_rows(y: Any, params: ObjectiveParams, nested_folds: int = 0) -> None:
+    """Raise SearchError when a class has fewer rows than folds, or so few beside an outer fold of `nested_folds`."""
+    import numpy as np
+
+    smallest = int(np.bincount(np.asarray(y)).min())
+    if smallest < nested_folds:
+        raise SearchError(_too_many("search.nested_folds", nested_folds, smallest, "has"))
+    if smallest < params.folds:
+        raise SearchError(_too_many("objective.folds", params.folds, smallest, "has"))
+    left = smallest - math.ceil(smallest / nested_folds) if nested_folds else smallest
+    if left < params.folds:
+        kept = f"keeps, beside an outer fold of {nested_folds},"
+        raise SearchError(_too_many("objective.folds", params.folds, left, kept))
+
+
+def _too_many(field: str, folds: int, rows: int, has: str) -> str:
+    return (
+        f"`{field}` is {folds}, but the smaller class {has} {rows} rows, and each fold needs one of each class. "
+        f"Set `{field}` to at most {rows}, or bring more rows."
+    )
 
 
 class Objective:

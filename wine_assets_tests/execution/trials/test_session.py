@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from wine_assets.errors import ConflictError, FailedSearchError
+from wine_assets.errors import ConflictError, FailedSearchError, SearchError
 from wine_assets.execution.trials.backends import PoolBackend
 from wine_assets.execution.trials.session import Session
 from wine_assets.ml.search.conductor import Budget, Conductor, Failures
@@ -143,6 +143,13 @@ def test_lines_that_this_search_cannot_have_written_are_no_outcomes_of_it(trace:
     ]
     journal.write_bytes(b"\n".join(map(msgspec.json.encode, strange)) + b"\n")
     assert what(run(asked, tmp_path)) == what(whole)
+
+
+def test_too_few_rows_are_refused_before_there_is_a_journal(trace: Path, tmp_path: Path) -> None:
+    asked = params(trace, objective=ObjectiveParams(folds=99), failures=Failures(timeout_s=60))
+    with pytest.raises(SearchError, match=r"`objective.folds` is 99, but the smaller class has"):
+        Session.of(asked, acting.frame(), tmp_path)
+    assert not [*tmp_path.glob("*/search.json")]
 
 
 # --- which search it is ------------------------------------------------------

@@ -14,7 +14,7 @@ from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.ml import dataset, evaluation
 from wine_assets.ml.families.gradient_boosting import GradientBoostingFamily
 from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.ml.search.objective import Metric, Objective, ObjectiveParams, splits
+from wine_assets.ml.search.objective import Metric, Objective, ObjectiveParams, require_rows, splits
 from wine_assets.ml.search.trials import Trial
 from wine_assets_tests.ml.search.made import FAMILY, trial
 from wine_assets_tests.wines import wine
@@ -58,6 +58,26 @@ def test_each_row_is_held_out_once_a_repeat() -> None:
     y = wine()["target"].to_numpy()
     held_out = np.concatenate([test for _, test in splits(y, ObjectiveParams(folds=4, repeats=3))])
     assert np.bincount(held_out).tolist() == [3] * len(y)
+
+
+@pytest.mark.parametrize(
+    ("folds", "nested_folds", "said"),
+    [
+        (
+            2,
+            11,
+            "`search.nested_folds` is 11, but the smaller class has 10 rows, .* Set `search.nested_folds` to at most",
+        ),
+        (6, 2, "`objective.folds` is 6, but the smaller class keeps, beside an outer fold of 2, 5 rows, .* at most 5"),
+        (8, 4, "beside an outer fold of 4, 7 rows"),
+    ],
+)
+def test_more_folds_than_an_outer_fold_leaves_rows_for_are_refused(folds: int, nested_folds: int, said: str) -> None:
+    y = np.array([0] * 10 + [1] * 20)
+    with pytest.raises(SearchError, match=said):
+        require_rows(y, ObjectiveParams(folds=folds), nested_folds)
+    require_rows(y, ObjectiveParams(folds=5), 2)
+    require_rows(y, ObjectiveParams(folds=10))
 
 
 def test_more_folds_than_rows_of_a_class_are_refused() -> None:
