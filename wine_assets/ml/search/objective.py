@@ -121,10 +121,10 @@ class Objective:
                 warnings.simplefilter("ignore")  # the fit on all rows reports what the solver has to say
                 estimator = self._fitted(trial, fold, family, hyperparameters)
             probability = estimator.predict_proba(held_out)[:, 1]
-            with sklearn.config_context(skip_parameter_validation=True):
-                score = evaluation.score(self.params.metric, labels, probability)
             if not np.isfinite(probability).all():
                 raise TrainingError("A fold's predictions aren't all finite. Narrow the space.")
+            with sklearn.config_context(skip_parameter_validation=True):
+                score = evaluation.score(self.params.metric, labels, probability)
             if not math.isfinite(score):
                 raise TrainingError(f"The {self.params.metric} of a fold is {score}. Narrow the space.")
             yield score

@@ -80,6 +80,17 @@ def test_more_folds_than_an_outer_fold_leaves_rows_for_are_refused(folds: int, n
     require_rows(y, ObjectiveParams(folds=10))
 
 
+@pytest.mark.parametrize("metric", get_args(Metric))
+def test_predictions_that_are_not_finite_fail_with_a_sentence(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost:
+        def predict_proba(self, X: Any) -> Any:
+            return np.full((len(X), 2), np.nan)
+
+    monkeypatch.setattr(LogisticRegressionFamily, "fit", lambda *_: Lost())
+    found = objective(metric=metric).score(trial(C=1.0))
+    assert (found.state, found.reason) == ("failed", "A fold's predictions aren't all finite. Narrow the space.")
+
+
 def test_more_folds_than_rows_of_a_class_are_refused() -> None:
     with pytest.raises(SearchError, match=r"`objective.folds` is 5, but the smaller class has 3 rows.*at most 3"):
         splits(pd.Series([0] * 10 + [1] * 3), ObjectiveParams())
