@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from wine_assets.errors import ArtifactError, ConflictError
@@ -146,6 +147,47 @@ def test_a_journal_that_can_not_be_written_is_named(journal: Journal) -> None:
     (journal.folder / "journal.jsonl").mkdir()
     with pytest.raises(ArtifactError, match=r"journal.jsonl can't be written"):
         journal.append(ONE)
+
+
+def test_a_folder_in_which_no_journal_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "search").write_text("no folder")
+    with pytest.raises(
+        ArtifactError, match=r"The journal .*search can't be written.*Make room, or let this user write"
+    ):
+        Journal.opened(tmp_path / "search", {})
+    with pytest.raises(ArtifactError, match=r"can't be written"), Journal(tmp_path / "search").held():
+        pass
+
+
+def test_a_lock_that_can_not_be_taken_for_another_reason_is_no_other_search(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", full)
+    with pytest.raises(ArtifactError, match=os.strerror(errno.ENOLCK)), journal.held():
+        pass
+
+
+def test_an_outcome_that_took_long_is_flushed_at_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    for _ in range(3):
+        journal.append(msgspec.structs.replace(ONE, seconds=3600.0))
+    assert len(flushed) == 3
+
+
+def test_a_disk_that_is_full_when_all_is_flushed_is_an_error(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal.append(ONE)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtifactError, match=os.strerror(errno.ENOSPC)):
+        journal.close()
+    journal.close()
 
 
 def test_a_disk_that_is_full_in_the_middle_of_a_line_is_an_error(
