@@ -65,7 +65,9 @@ class GradientBoostingFamily:
 
     def complexity(self, hyperparameters: GradientBoostingHyperparameters) -> float:
         """Return the most leaves that all trees may have."""
-        return float(hyperparameters.max_iter * hyperparameters.max_leaf_nodes)
+        depth, leaves = hyperparameters.max_depth, hyperparameters.max_leaf_nodes
+        of_a_tree = min(leaves, 1 << depth) if depth else leaves
+        return float(hyperparameters.max_iter * of_a_tree)
 
     def save(self, estimator: Any, path: Path) -> None:
         """Write the estimator to `path` in the skops format."""

@@ -100,6 +100,12 @@ def test_every_hyperparameter_reaches_scikit_learn() -> None:
     )
 
 
+@pytest.mark.parametrize(("depth", "leaves"), [(0, 31), (1, 2), (4, 16), (5, 31), (1000, 31)])
+def test_trees_are_as_complex_as_depth_and_leaves_let_them_be(depth: int, leaves: int) -> None:
+    given = GradientBoostingHyperparameters(max_iter=10, max_leaf_nodes=31, max_depth=depth)
+    assert GradientBoostingFamily().complexity(given) == 10 * leaves
+
+
 def test_all_rows_are_fitted_on_however_many_there_are() -> None:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(10_002, 2)), columns=["a", "b"])
