@@ -53,6 +53,8 @@ class SearchResult:
 
     def require(self, min_success_ratio: float) -> None:
         """Raise FailedSearchError where too few trials came to a score, or none."""
+        if not self.outcomes:
+            raise FailedSearchError("No trial was begun before the time was up. Raise `budget.seconds`.")
         good = len(self.outcomes) - len(self.failed)
         if not self.finished or good < min_success_ratio * len(self.outcomes):
             raise FailedSearchError(
