@@ -10,9 +10,12 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from wine_assets.execution.trials.ray_params import TrialRequest
 from wine_assets.ml.evaluation import EvaluationParams
 from wine_assets.ml.hyperparameters import MODELS
 from wine_assets.ml.prediction import PredictionsParams
+from wine_assets.ml.search.conductor import Budget, Failures
+from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.typed import Typed
 
 _NUMBERS: dict[Any, tuple[type[int | float], str]] = {int: (int, "a whole number"), float: (float, "a number")}
@@ -115,8 +118,14 @@ class FamilyOptions:
 HYPERPARAMETERS = FamilyOptions(MODELS, "Hyperparameters")
 EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
 PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
+OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
+BUDGET = OptionGroup(Budget, "Budget")
+FAILURES = OptionGroup(Failures, "Failures")
+TRIAL = OptionGroup(TrialRequest, "Backend ray", prefix="trial")
 GROUPS: tuple[OptionGroup | FamilyOptions, ...] = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
 """The options of `wine-assets run` that fields stand behind."""
+SEARCH_GROUPS = (OBJECTIVE, BUDGET, FAILURES, TRIAL)
+"""Those of `wine-assets search`."""
 
 
 def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

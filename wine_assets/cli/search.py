@@ -7,17 +7,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from wine_assets.cli import data_options, interruption, requests, terminal, wording
-from wine_assets.cli.options import OptionGroup, with_options
+from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, with_options
 from wine_assets.cli.sentences import FAILED, sentences
 from wine_assets.cli.trials_progress import TrialsProgress
-from wine_assets.execution.trials.ray_params import TrialRequest
-from wine_assets.ml.search.conductor import Budget, Failures
-from wine_assets.ml.search.objective import ObjectiveParams
 
-OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
-BUDGET = OptionGroup(Budget, "Budget")
-FAILURES = OptionGroup(Failures, "Failures")
-TRIAL = OptionGroup(TrialRequest, "Backend ray", prefix="trial")
 _PANEL = "Search"
 _SHOWN = 10
 """How many of the best trials are shown."""
@@ -27,7 +20,7 @@ def _option(*names: str, text: str, default: str = "") -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_PANEL, show_default=default or False)
 
 
-@with_options((OBJECTIVE, BUDGET, FAILURES, TRIAL))
+@with_options(SEARCH_GROUPS)
 @sentences
 @wording.spoken_in_flags
 def search(  # noqa: PLR0913 - a command has as many arguments as a user has options

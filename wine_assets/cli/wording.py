@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from wine_assets.cli.options import GROUPS
+from wine_assets.cli.options import GROUPS, SEARCH_GROUPS
 from wine_assets.errors import WineAssetsError
 
 _FLAGS = {
@@ -24,6 +24,15 @@ _MENTIONS = (
     re.compile(rf"()`({_NAMES})`(?= names | must leave | must be one | must not hold | otherwise)"),
 )
 """Where a message means the field: a column of the user's may have the same name, and keeps it."""
+_SEARCHED = (
+    (re.compile(r"`space[.]\w+(?:[.]\w+)?`(?: in the run config)?"), lambda _: "--space"),
+    (re.compile(r"`space` in the run config"), lambda _: "--family"),
+    (
+        re.compile(r"`(?:search|strategy|backend)[.](\w+)`(?: in the run config)?"),
+        lambda mention: "--" + mention[1].replace("_", "-"),
+    ),
+)
+"""Where a message means a field of a search."""
 _PHRASES = {
     "`scaler: standard`": "--scaler standard",
     "a smaller `C`": "a smaller --C",
@@ -46,9 +55,10 @@ def spoken_in_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def in_flags(message: str) -> str:
-    """Return a message with the options of `wine-assets run` in place of the fields that they set."""
-    message = functools.reduce(lambda text, group: group.in_flags(text), GROUPS, message)
+    """Return a message with options in place of the fields that they set."""
+    message = functools.reduce(lambda text, group: group.in_flags(text), (*GROUPS, *SEARCH_GROUPS), message)
     message = functools.reduce(lambda text, mention: mention.sub(_in_flag, text), _MENTIONS, message)
+    message = functools.reduce(lambda text, searched: searched[0].sub(searched[1], text), _SEARCHED, message)
     return functools.reduce(lambda text, phrase: text.replace(*phrase), _PHRASES.items(), message)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.ml.families.base import Family
@@ -107,6 +107,17 @@ class FamilySpace(Typed):
 
     over: dict[str, Distribution] = Field(default={}, description="what each searched hyperparameter is drawn from")
     fixed: dict[str, Any] = Field(default={}, description="hyperparameters that all candidates share")
+
+    @field_validator("over", mode="before")
+    @classmethod
+    def _named(cls, over: Any) -> Any:
+        """Say of what a distribution refuses which hyperparameter it is of."""
+        for name, fields in over.items() if isinstance(over, Mapping) else ():
+            try:
+                Distribution.model_validate(dict(fields) if isinstance(fields, Mapping) else fields)
+            except SearchError as error:
+                raise SearchError(f"{name}: {error}") from None
+        return over
 
 
 @dataclass(frozen=True)
@@ -279,7 +290,8 @@ def _check_candidates(name: str, space: FamilySpace) -> None:
             Candidate(name, {**space.fixed, **drawn}).hyperparameters()
         except ConfigurationError as error:
             shown = ", ".join(f"{field}={value}" for field, value in drawn.items())
-            raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {error}") from None
+            said = str(error).replace("`hyperparameters.", f"`space.{name}.")
+            raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {said}") from None
 
 
 def _combinations(probes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,11 @@ def _dimension(text: str, families: Sequence[str]) -> tuple[str, str, Distributi
     family = family or families[0]
     if family not in families:
         raise SearchError(f"--space {text!r} is about {family!r}, which isn't searched. Add --family {family}.")
-    return family, field, _distribution(text, said.strip())
+    try:
+        return family, field, _distribution(text, said.strip())
+    except SearchError as error:
+        refused = str(error)
+    raise SearchError(refused if "--space" in refused else f"--space {text!r}: {refused}")
 
 
 def _distribution(text: str, said: str) -> Distribution:

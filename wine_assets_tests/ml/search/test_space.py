@@ -143,6 +143,17 @@ def test_a_space_of_more_combinations_than_are_asked_about_may_be_fine() -> None
     assert space(**fine).grid_size() == 9900
 
 
+@pytest.mark.parametrize("fields", [{"kind": "log_uniform", "low": 0.0, "high": 1.0}, {"kind": "normal"}, {}, 3])
+def test_what_a_distribution_refuses_is_said_of_its_hyperparameter(fields: Any) -> None:
+    with pytest.raises(SearchError, match=r"^tol: "):
+        FamilySpace.model_validate({"over": {"C": {"kind": "choice", "values": [1]}, "tol": fields}})
+
+
+def test_what_a_family_refuses_is_to_be_changed_in_the_space() -> None:
+    with pytest.raises(SearchError, match=r"C must be greater than 0, got -1 .* Change `space.logistic_regression.C`"):
+        space(C=choice(-1, 1))
+
+
 def test_an_unknown_family_is_told_the_known_ones() -> None:
     known = ", ".join(family.name for family in FAMILIES)
     with pytest.raises(SearchError, match=f"no family 'forest'. The families are: {known}"):

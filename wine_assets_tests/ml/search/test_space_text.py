@@ -38,9 +38,9 @@ def test_a_text_says_what_is_drawn_from(text: str, meant: Distribution) -> None:
         ("C=log:1:2:3", "--space must be like"),
         ("C=log:a:b", "--space must be like"),
         ("C=normal:0:1", "--space must be like"),
-        ("C=,", "A choice needs at least one value"),
-        ("C=log:0:1", "must be above 0"),
-        ("C=uniform:nan:1", "low must be a finite number"),
+        ("C=,", "--space 'C=,': A choice needs at least one value"),
+        ("C=log:0:1", "--space 'C=log:0:1': `low` of a logarithmic range must be above 0"),
+        ("C=uniform:nan:1", "--space 'C=uniform:nan:1': low must be a finite number"),
         ("forest.C=1", "is about 'forest', which isn't searched. Add --family forest"),
     ],
 )
