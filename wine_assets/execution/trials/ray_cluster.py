@@ -65,8 +65,9 @@ def lanes(ray: Any, params: RayBackend) -> int:
     room = sum(_room(node, params.trial) for node in nodes)
     if not room:
         raise FailedSearchError(
-            f"A trial asks for {_said(params.trial.resources)} (`backend.trial`), and no node of the Ray cluster "
-            f"has that: {'; '.join(_said(node) for node in nodes)}. Ask for less, or add a larger node."
+            f"A trial asks for {_said(params.trial.resources)}, and no node of the Ray cluster has that: "
+            f"{'; '.join(_said(node) for node in nodes)}. Ask for less by {_missed(params.trial, nodes)}, or add a "
+            "larger node."
         )
     return min(params.workers or room, room)
 
@@ -74,6 +75,13 @@ def lanes(ray: Any, params: RayBackend) -> int:
 def _room(node: dict[str, float], trial: TrialRequest) -> int:
     """Return how many trials a node has room for."""
     return int(min(node.get(name, 0.0) // amount for name, amount in trial.resources.items()))
+
+
+def _missed(trial: TrialRequest, nodes: list[dict[str, float]]) -> str:
+    """Name the fields of a request that no node has enough for, or all of them where it is for their sum."""
+    asked = trial.resources
+    missed = [name for name in asked if all(node.get(name, 0.0) < asked[name] for node in nodes)]
+    return " and ".join(f"`{trial.where}.{name.lower()}`" for name in missed or asked)
 
 
 def _said(resources: dict[str, float]) -> str:

@@ -38,7 +38,7 @@ class TrialRequest(Typed):
 
     def _request(self) -> ComputeRequest:
         memory = {"memory": self.memory} if self.memory else {}
-        return _request(self.where, cpu=self.cpu, gpu=self.gpu, **memory)
+        return _request(self.where + ".{}", cpu=self.cpu, gpu=self.gpu, **memory)
 
 
 class Asha(Typed):
@@ -106,7 +106,12 @@ class WorkerNodes(Node):
 
 
 def _request(where: str, **fields: Any) -> ComputeRequest:
+    """Return the request; a refusal says `where`, which may have a place for a field's name, in place of that."""
     try:
         return ComputeRequest(**fields)
     except ComputeRequestError as error:
-        raise SearchError(f"`{where}`: {error}") from error
+        said = str(error)
+        for name in fields:
+            dotted = f"`{where.format(name)}`"
+            said = said.replace(f"`{name}`", dotted).replace(f"{name} must", f"{dotted} must")
+        raise SearchError(said) from error

@@ -64,8 +64,8 @@ def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() ->
     ray = ray_of({"CPU": 3.0, "memory": 512 * MIB}, {"CPU": 3.0, "GPU": 1.0})
     with pytest.raises(
         FailedSearchError,
-        match=r"asks for 4 cores, 1 GPUs, 2048 MiB of memory \(`backend.trial`\), and no node of the Ray cluster has "
-        r"that: 3 cores, 512 MiB of memory; 3 cores, 1 GPUs\. Ask for less, or add a larger node\.",
+        match=r"asks for 4 cores, 1 GPUs, 2048 MiB of memory, and no node of the Ray cluster has that: 3 cores, 512 MiB "
+        r"of memory; 3 cores, 1 GPUs\. Ask for less by `backend.trial.cpu` and `backend.trial.memory`, or add a larger",
     ):
         ray_cluster.lanes(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
 
@@ -105,8 +105,11 @@ def test_nodes_have_settings_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"trial": {"cpu": "two"}}, r'`backend.trial`: cpu must be .* as in "2", .*, got \'two\'\. Change `cpu`\.'),
-        ({"head": {"memory": "4 GB"}}, r"`backend.head.memory`: memory must be an amount .*, got '4 GB'\."),
+        (
+            {"trial": {"cpu": "two"}},
+            r'`backend.trial.cpu` must be .* "2", .*, got \'two\'\. Change `backend.trial.cpu`\.',
+        ),
+        ({"head": {"memory": "4 GB"}}, r"`backend.head.memory` must be an amount .*, got '4 GB'\."),
         ({"worker_nodes": {"count": 65}}, r"count must be less than or equal to 64, got 65 \(worker nodes, on this"),
         ({"worker_nodes": {"cpus": 1}}, r"backend.worker_nodes.cpus is not known\. Did you mean `cpu`\?"),
         ({"address": "a:1", "head": {"cpu": 1}}, r"`backend.head` is of a cluster that is started .*Leave one of them"),
