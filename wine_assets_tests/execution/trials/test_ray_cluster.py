@@ -65,7 +65,8 @@ def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() ->
     with pytest.raises(
         FailedSearchError,
         match=r"asks for 4 cores, 1 GPUs, 2048 MiB of memory, and no node of the Ray cluster has that: 3 cores, 512 "
-        r"MiB of memory; 3 cores, 1 GPUs\. Ask for less by `backend.trial.cpu` and `backend.trial.memory`, or add a larger",
+        r"MiB of memory; 3 cores, 1 GPUs\. Ask for less by `backend.trial.cpu` "
+        r"and `backend.trial.memory`, or add a larger",
     ):
         ray_cluster.lanes(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
 
