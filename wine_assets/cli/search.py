@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -157,7 +158,7 @@ def _launched(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bo
     with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=as_json) as console:
         names = [*runs.stale_data(dagster, config), search_assets.NAME]
         job = defs.resolve_job_def("search_job")
-        with TrialsProgress(console, config.objective.metric) as progress, searches.listening(progress.hear):
+        with TrialsProgress(console, config.objective.metric) as progress, searches.listening(_hearing(progress)):
             finished = runs.execute(dagster, job, searches.launch_config(config), names, lambda _: None)
         interruption.stop_if_asked()
         metadata = runs.metadata_of(dagster, search_assets.NAME, finished.run_id) if finished.success else {}
@@ -169,6 +170,19 @@ def _launched(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bo
     if debug and not finished.success:
         sys.stderr.write(finished.traceback)
     return bool(finished.success)
+
+
+def _hearing(progress: TrialsProgress) -> Callable[[Any, Any], None]:
+    """Return what is told of every outcome, and stops the search if that was asked for.
+
+    An exception that a signal raised in a callback of native code goes nowhere, and the search would go on.
+    """
+
+    def hear(conductor: Any, outcome: Any) -> None:
+        progress.hear(conductor, outcome)
+        interruption.stop_if_asked()
+
+    return hear
 
 
 def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`wine-assets search`, called in this process."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from wine_assets.cli import interruption, search
 from wine_assets.cli.trials_progress import TrialsProgress
 from wine_assets.ml.search.conductor import Budget, Conductor
 from wine_assets.ml.search.space import Space
@@ -126,6 +128,17 @@ def test_a_model_of_a_search_and_flags_beside_it_are_a_contradiction() -> None:
         assert ended.status == 2
         assert "sets every hyperparameter" in ended.err
     assert called("run", "--hyperparameters", "best").status == 1
+
+
+def test_a_search_stops_at_the_next_outcome_when_the_exception_of_a_signal_was_lost() -> None:
+    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
+    with TrialsProgress(Console(quiet=True), "log_loss") as progress, interruption.watched():
+        hear = search._hearing(progress)
+        hear(conductor, None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            hear(conductor, None)
 
 
 def test_a_terminal_is_shown_a_bar() -> None:
