@@ -18,13 +18,15 @@ _ENOUGH = 10
 """From how many finished trials on it is told which hyperparameters matter."""
 _TREES = 100
 _COLORS = 256
+_FEW_DECADES = 200.0
+"""Up to which ratio of its ends a logarithmic scale has ticks at 2 and 5 as well."""
 
 
 def importances(result: SearchResult, family: str, space: FamilySpace) -> dict[str, float]:
     """Return the share of each searched hyperparameter in what the score depends on, the largest first.
 
     They are the impurity importances of extremely randomized trees (Geurts, Ernst and Wehenkel, 2006) that are fitted
-    on the finished trials of the family; empty for fewer than ten of those, or fewer than two hyperparameters.
+    on the finished trials of the family; empty for fewer than ten of those, or no hyperparameter that varies.
     """
     import numpy as np
     from sklearn.ensemble import ExtraTreesRegressor
@@ -139,9 +141,21 @@ def _draw_slice(axes: Any, result: SearchResult, trials: Sequence[Outcome], fiel
         values = [spread.values.index(value) for value in values]
         axes.set_xticks(range(len(spread.values)), [str(value) for value in spread.values], parse_math=False)
     elif spread.is_logarithmic:
-        axes.set_xscale("log")
+        _scale(axes, spread)
     axes.scatter(values, [trial.mean for trial in trials], s=12, color=_BLUE, alpha=0.6)
     axes.set(xlabel=field, ylabel=result.objective.metric.replace("_", " "))
+
+
+def _scale(axes: Any, spread: Distribution) -> None:
+    """Give the axis a logarithmic scale, whose ticks are far enough from each other to be read."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(spread.low / 1.1, spread.high * 1.1)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if spread.high < _FEW_DECADES * spread.low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
 
 
 def _place(spread: Distribution, value: Any) -> float:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import math
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_names_and_values_are_written_as_they_are(monkeypatch: pytest.MonkeyPatc
     axes = drawn(SearchResult(outcomes, ObjectiveParams(folds=2)), {FAMILY: odd}, monkeypatch)
     labels = {label.get_text() for axis in axes for label in axis.get_xticklabels()}
     assert {"$\\frac{", "葡萄酒"} <= labels
+
+
+@pytest.mark.parametrize(("low", "high"), [(3, 63), (0.01, 0.5), (2, 40), (1e-4, 1e2), (0.4, 0.9)])
+def test_the_ticks_of_a_logarithmic_scale_do_not_touch(
+    low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = family_space(C=between(low, high, "log_uniform"))
+    sliced = drawn(found(5, space), {FAMILY: space}, monkeypatch)[-1]
+    figure = sliced.figure
+    assert isinstance(figure, Figure)
+    shown = [tick.label1 for tick in (*sliced.xaxis.get_major_ticks(), *sliced.xaxis.get_minor_ticks())]
+    boxes = sorted((label.get_window_extent() for label in shown if label.get_text()), key=lambda box: box.x0)
+    left, right = sliced.get_window_extent().x0 - 1, sliced.get_window_extent().x1 + 1
+    seen = [box for box in boxes if left <= (box.x0 + box.x1) / 2 <= right]
+    assert len(seen) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(seen))
 
 
 def test_each_family_has_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
