@@ -30,6 +30,11 @@ class SearchResult:
         """The trials that came to none."""
         return [outcome for outcome in self.outcomes if outcome.state == "failed"]
 
+    @property
+    def pruned(self) -> int:
+        """How many trials were given up early."""
+        return sum(outcome.state == "pruned" for outcome in self.outcomes)
+
     def loss(self, outcome: Outcome) -> float:
         """Return the mean loss of a trial, infinite without a score."""
         return self.objective.sign * outcome.mean if outcome.state == "finished" else math.inf
@@ -76,7 +81,7 @@ class SearchResult:
             "metric": self.objective.metric,
             "trials": len(self.outcomes),
             "finished": len(self.finished),
-            "pruned": sum(outcome.state == "pruned" for outcome in self.outcomes),
+            "pruned": self.pruned,
             "failed": len(self.failed),
             "seconds_of_trials": round(sum(outcome.seconds for outcome in self.outcomes), 3),
             "best": _chosen(self.best),
