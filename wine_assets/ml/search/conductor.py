@@ -1,10 +1,10 @@
 """The course of a search: what is tried next, again or not at all, whoever runs the trials."""
 
+import bisect
 import itertools
-import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -95,6 +95,7 @@ class Conductor:
         self.stopped_at: int | None = None
         """The number of trials that count, once patience has run out."""
         self._folds: list[list[float]] = []
+        """The mean losses after each fold of the trials that were finished, ascending."""
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
         """Take note of what an earlier run of this search came to, as far as this one goes.
@@ -233,7 +234,7 @@ class Conductor:
         self._folds += [[] for _ in range(len(scores) - len(self._folds))]
         for fold, score in enumerate(scores):
             total += self._sign * score
-            self._folds[fold].append(total / (fold + 1))
+            bisect.insort(self._folds[fold], total / (fold + 1))
 
     def _thresholds(self) -> tuple[float, ...]:
         """Return the median of the mean losses after each fold but the last of the trials that were finished.
@@ -242,4 +243,9 @@ class Conductor:
         """
         if not self._folds or len(self._folds[0]) < PRUNING_TRIALS:
             return ()
-        return tuple(statistics.median(losses) for losses in self._folds[:-1])
+        return tuple(map(_median, self._folds[:-1]))
+
+
+def _median(ascending: Sequence[float]) -> float:
+    half, odd = divmod(len(ascending), 2)
+    return ascending[half] if odd else (ascending[half - 1] + ascending[half]) / 2

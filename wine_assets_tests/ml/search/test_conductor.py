@@ -1,4 +1,5 @@
 import itertools
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -292,6 +293,15 @@ def test_thresholds_are_the_medians_of_the_means_after_each_fold_but_the_last() 
     assert {trial.thresholds for trial in handed[:PRUNING_TRIALS]} == {()}
     assert handed[5].thresholds == (2.0, 3.0)
     assert handed[7].thresholds == (3.0, 4.0)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=PRUNING_TRIALS, max_size=40))
+def test_thresholds_are_medians_in_whichever_order_the_losses_came(losses: list[float]) -> None:
+    conducted = conductor(Numbered(prunes=True), trials=99)
+    conducted.recall(outcome(number, loss, loss) for number, loss in enumerate(losses))
+    trial = conducted.next()
+    assert trial is not None
+    assert trial.thresholds == (statistics.median(losses),)
 
 
 def test_thresholds_are_losses() -> None:
