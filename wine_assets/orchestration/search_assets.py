@@ -16,7 +16,7 @@ from wine_assets.ml.search.params import SearchParams
 from wine_assets.ml.search.result import spread
 from wine_assets.ml.search.space import Space
 from wine_assets.ml.search.study import write_study
-from wine_assets.orchestration import best, described, io, searches, versions
+from wine_assets.orchestration import best, described, interrupts, io, searches, versions
 from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.orchestration.steps import OWNERS, output, retry_policy
 
@@ -36,7 +36,8 @@ def _failing_in_a_sentence(compute: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any, **given: Any) -> Any:
         try:
-            return compute(*arguments, **given)
+            with interrupts.never_retried():
+                return compute(*arguments, **given)
         except WineAssetsError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 

@@ -14,6 +14,7 @@ from wine_assets.execution import limits
 from wine_assets.execution.compute import ComputeRequest
 from wine_assets.ml.validation import CheckOutcome, CheckSpec
 from wine_assets.orchestration import io, versions
+from wine_assets.orchestration.interrupts import never_retried
 
 Frame = Any
 """A pandas frame; an alias, because definitions load without pandas."""
@@ -140,7 +141,7 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         version, stored = "", {}
         try:
-            with limits.enforced(request, declared.name) as usage:
+            with never_retried(), limits.enforced(request, declared.name) as usage:
                 made = declared.compute(**_arguments(declared, context, given))
                 if not made.refusals:
                     version = _version(declared, context, made, given.get("config"))

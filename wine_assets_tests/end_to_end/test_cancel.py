@@ -1,7 +1,7 @@
 """Searches that Dagster runs, cancelled as the button of a run's page does, or killed, in the middle of long fits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -67,10 +67,11 @@ def _computes(process: psutil.Process) -> bool:
         return False
 
 
-def assert_soon(look: Callable[[], object]) -> None:
+def assert_all_gone(server: Server, before: set[psutil.Process]) -> None:
+    """No process is left but those of the servers, within seconds."""
     until = time.monotonic() + SECONDS
-    while not look():
-        assert time.monotonic() < until
+    while left := {*server.processes()} - before:
+        assert time.monotonic() < until, [process.cmdline() for process in left]
         time.sleep(0.05)
 
 
@@ -82,7 +83,7 @@ def test_a_cancelled_run_leaves_no_process_and_every_trial_that_had_ended(
     run, processes = in_the_middle(server, search)
     assert processes
     server.terminate(run)
-    assert_soon(lambda: not {*server.processes()} - before)
+    assert_all_gone(server, before)
     assert server.runs()[run][0] == "CANCELED"
     trials = lines(server)
     again = server.launch("search_job", search | {"budget": {"trials": SHORT}})
@@ -96,5 +97,5 @@ def test_a_run_whose_process_is_killed_leaves_no_other(server: Server, search: d
     run, processes = in_the_middle(server, search)
     [top] = [process for process in processes if process.parent() not in processes]
     top.kill()
-    assert_soon(lambda: not {*server.processes()} - before)
+    assert_all_gone(server, before)
     eventually(lambda: server.runs()[run][0] == "FAILURE")

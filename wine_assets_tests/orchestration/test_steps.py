@@ -1,4 +1,5 @@
 import json
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,6 +154,20 @@ def test_a_step_over_its_memory_fails_with_a_sentence_that_names_the_request() -
 
     result = _run(_broken(greedy, memory="200Mi"))
     assert "greedy asked for 200Mi of memory and needed more" in failures(result)[0]
+
+
+def test_a_step_that_is_interrupted_is_not_retried() -> None:
+    """Dagster itself would, when the step has a retry policy."""
+
+    def interrupted() -> Made:
+        """What is asked to stop in the middle."""
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    result = _run(_broken(interrupted, retries=2))
+    assert not result.success
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    assert "InterruptedStepError" in failures(result)[0]
 
 
 def test_an_error_that_is_not_of_the_project_keeps_its_traceback() -> None:
