@@ -11,6 +11,7 @@ from wine_assets.cli import data_options, interruption, requests, terminal, word
 from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, with_options
 from wine_assets.cli.sentences import FAILED, sentences
 from wine_assets.cli.trials_progress import TrialsProgress
+from wine_assets.errors import SearchError
 
 _PANEL = "Search"
 _SHOWN = 10
@@ -134,7 +135,20 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
 
 
 def _backend(kind: str, **given: Any) -> dict[str, Any]:
-    return {kind: {name: value for name, value in given.items() if value is not None}}
+    """Return what was said of a backend; raise SearchError where that is for another one."""
+    from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
+
+    models = {"pool": PoolBackend, "steps": StepsBackend, "dask": DaskBackend, "ray": RayBackend}
+    fields = {name: value for name, value in given.items() if value is not None}
+    for name in fields:
+        if name not in models[kind].model_fields:
+            others = " or ".join(other for other, model in models.items() if name in model.model_fields)
+            given_field = f"{name}.{next(iter(fields[name]))}" if name == "trial" else name
+            raise SearchError(
+                f"`backend.{given_field}` is for the backend {others}, and the backend is {kind}. Leave it out, or "
+                "change --backend."
+            )
+    return {kind: fields}
 
 
 def _run(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:

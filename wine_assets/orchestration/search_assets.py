@@ -1,5 +1,7 @@
 """The search group: hyperparameters that are as good as they can be, on one machine or many."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
@@ -109,6 +111,7 @@ def _chunks(config: SearchConfig, stored: io.Stored) -> list[dg.DynamicOutput[An
         "params": config.params().model_dump(mode="json"),
         "backend": config.backend.model_dump(mode="json"),
         "study": config.study,
+        "planned_at": time.time(),
         "numbers": None,
         "outer_fold": None,
     }
@@ -141,8 +144,8 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) ->
         score = nested.outer_score(params, stored.read(), fold, searches=home, backend=backend)
         context.log.info("Outer fold %d: %s %.4f.", fold, params.objective.metric, score)
         return {**chunk, "score": score}
-    session = searches.session(params, stored)
     part = range(numbers[0], numbers[1] + 1) if numbers else None
+    session = searches.session(_in_what_is_left(params, chunk["planned_at"]) if part else params, stored)
     told = searches.Told(context, NAME, session.params.objective.metric, part)
     with session.journal.held(shared=part is not None):
         conductor = session.conductor(told, part)
@@ -152,6 +155,15 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io.Stored) ->
         else:
             run_trials(backend, conductor, session.workload)
     return chunk
+
+
+def _in_what_is_left(params: SearchParams, planned_at: float) -> SearchParams:
+    """Return a search that ends when all of its chunks do, whenever this one is begun."""
+    budget = params.budget
+    if budget.seconds is None:
+        return params
+    left = max(budget.seconds - (time.time() - planned_at), sys.float_info.min)
+    return params.model_copy(update={"budget": budget.model_copy(update={"seconds": left})})
 
 
 def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Stored) -> dg.Output[Any]:

@@ -93,7 +93,9 @@ REFUSED = [
     (("--space", "depth=1"), "logistic_regression has no hyperparameter 'depth'"),
     (("--family", "forest"), "There is no family 'forest'"),
     (("--strategy", "grid", "--space", "C=log:1:2"), "A grid needs a list of values for `C`"),
-    (("--backend", "pool", "--address", "tcp://127.0.0.1:1"), "backend.address is not known"),
+    (("--backend", "pool", "--address", "tcp://127.0.0.1:1"), "--address is for the backend dask or ray"),
+    (("--chunk-trials", "5"), "--chunk-trials is for the backend steps, and the backend is pool"),
+    (("--backend", "dask", "--trial-cpu", "2"), "--trial-cpu is for the backend ray"),
     (("--query", "select 1"), "--query needs exactly one of --database"),
     (("--trials", "0"), "greater than or equal to 1, got 0"),
 ]
