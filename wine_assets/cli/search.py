@@ -140,10 +140,10 @@ def _backend(kind: str, **given: Any) -> dict[str, Any]:
 
     models = {"pool": PoolBackend, "steps": StepsBackend, "dask": DaskBackend, "ray": RayBackend}
     fields = {name: value for name, value in given.items() if value is not None}
-    for name in fields:
+    for name, value in fields.items():
         if name not in models[kind].model_fields:
             others = " or ".join(other for other, model in models.items() if name in model.model_fields)
-            given_field = f"{name}.{next(iter(fields[name]))}" if name == "trial" else name
+            given_field = f"{name}.{next(iter(value))}" if name == "trial" else name
             raise SearchError(
                 f"`backend.{given_field}` is for the backend {others}, and the backend is {kind}. Leave it out, or "
                 "change --backend."
