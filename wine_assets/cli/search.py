@@ -137,8 +137,14 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
 def _backend(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a backend; raise SearchError where that is for another one."""
     from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
+    from wine_assets.ml.typed import Typed
 
-    models = {"pool": PoolBackend, "steps": StepsBackend, "dask": DaskBackend, "ray": RayBackend}
+    models: dict[str, type[Typed]] = {
+        "pool": PoolBackend,
+        "steps": StepsBackend,
+        "dask": DaskBackend,
+        "ray": RayBackend,
+    }
     fields = {name: value for name, value in given.items() if value is not None}
     for name, value in fields.items():
         if name not in models[kind].model_fields:
