@@ -40,7 +40,7 @@ clean:
 # Each environment is made once, and again when what it is made of changes.
 $(BIN)/python:
 	@echo "Making $(VENV)"
-	@if command -v uv > /dev/null; then uv venv --quiet --seed --python $(PYTHON) $(VENV); \
+	@if command -v uv > /dev/null; then uv venv --quiet --python $(PYTHON) $(VENV); \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt uv; fi
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
@@ -48,9 +48,7 @@ $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
 	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,search]'
 	@touch $@
 
-# What the extra `gp` adds comes by pip, which takes a build without CUDA where it is told of one, as uv does not.
 $(VENV)/.all: $(VENV)/.pipeline
 	@echo "Installing every extra and the tools of the tests from constraints.txt"
 	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,telemetry,postgres,kubernetes,ray,search,dask]' --group dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	@touch $@
