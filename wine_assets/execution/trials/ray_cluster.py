@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import subprocess
 import sys
 import tempfile
@@ -127,7 +128,7 @@ def _cores_of_the_head(params: RayBackend) -> int:
         return params.head.cpu
     if params.worker_nodes.count:
         return 0
-    return -int(-params.workers * params.trial.resources["CPU"] // 1) if params.workers else usable_cores()
+    return math.ceil(params.workers * params.trial.resources["CPU"]) if params.workers else usable_cores()
 
 
 @contextlib.contextmanager

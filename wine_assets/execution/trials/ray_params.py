@@ -1,12 +1,16 @@
 """What is asked of Ray: the resources of a trial, and the nodes of a cluster that is started for a search."""
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from wine_assets.errors import ComputeRequestError, ConfigurationError, SearchError
+from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.execution.compute import ComputeRequest
+from wine_assets.execution.quantities import parse_cpu, parse_memory
 from wine_assets.ml.typed import Typed
+
+T = TypeVar("T")
 
 
 class TrialRequest(Typed):
@@ -21,7 +25,9 @@ class TrialRequest(Typed):
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
-        self._request()
+        _read(parse_cpu, f"{self.where}.cpu", self.cpu)
+        if self.memory:
+            _read(parse_memory, f"{self.where}.memory", self.memory)
         return self
 
     @property
@@ -37,8 +43,8 @@ class TrialRequest(Typed):
         return self._request().threads
 
     def _request(self) -> ComputeRequest:
-        memory = {"memory": self.memory} if self.memory else {}
-        return _request(self.where + ".{}", cpu=self.cpu, gpu=self.gpu, **memory)
+        memory: dict[str, Any] = {"memory": self.memory} if self.memory else {}
+        return ComputeRequest(cpu=self.cpu, gpu=self.gpu, **memory)
 
 
 class Asha(Typed):
@@ -92,7 +98,7 @@ class Node(Typed):
     def bytes_of(self, field: Literal["memory", "object_store"]) -> int | None:
         """Return an amount of memory in bytes, None where it is left to Ray."""
         amount = getattr(self, field)
-        return _request(f"{self.where}.{field}", memory=amount).memory_bytes if amount else None
+        return _read(parse_memory, f"{self.where}.{field}", amount) if amount else None
 
 
 class WorkerNodes(Node):
@@ -105,13 +111,8 @@ class WorkerNodes(Node):
     gpu: int | None = Field(default=0, ge=0, le=1024, description="GPUs of each")
 
 
-def _request(where: str, **fields: Any) -> ComputeRequest:
-    """Return the request; a refusal says `where`, which may have a place for a field's name, in place of that."""
+def _read(parse: Callable[[str], T], field: str, text: str) -> T:
     try:
-        return ComputeRequest(**fields)
-    except ComputeRequestError as error:
-        said = str(error)
-        for name in fields:
-            dotted = f"`{where.format(name)}`"
-            said = said.replace(f"`{name}`", dotted).replace(f"{name} must", f"{dotted} must")
-        raise SearchError(said) from error
+        return parse(text)
+    except ValueError as error:
+        raise SearchError(f"`{field}` must be {error}, got {text!r}. Change `{field}`.") from error
