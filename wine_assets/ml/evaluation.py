@@ -111,6 +111,14 @@ def score(metric: str, y: Any, probability: Any) -> float:
     return float(metrics.brier_score_loss(y, probability))
 
 
+def too_many_folds(field: str, folds: int, rows: int, has: str = "has") -> str:
+    """Say that the smaller class `has` fewer rows than a field asks for folds."""
+    return (
+        f"`{field}` is {folds}, but the smaller class {has} {rows} rows, and each fold needs one of each class. "
+        f"Set `{field}` to at most {rows}, or bring more rows."
+    )
+
+
 @dataclass(frozen=True)
 class _Fold:
     y: Any
@@ -122,10 +130,7 @@ class _Fold:
 def _require_rows(y: Any, params: EvaluationParams) -> None:
     smallest = int(y.value_counts().min())
     if smallest < params.folds:
-        raise DataError(
-            f"`evaluation.folds` is {params.folds}, but the smaller class has {smallest} rows, and each fold needs one "
-            f"of each class. Set `evaluation.folds` to at most {smallest}, or bring more rows."
-        )
+        raise DataError(too_many_folds("evaluation.folds", params.folds, smallest))
 
 
 def _splits(X: Any, y: Any, params: EvaluationParams) -> Any:

@@ -5,8 +5,7 @@ from typing import Any
 
 from wine_assets.execution.trials.backends import BackendParams
 from wine_assets.execution.trials.session import Session
-from wine_assets.ml import dataset, training
-from wine_assets.ml.evaluation import scores
+from wine_assets.ml import dataset, evaluation, training
 from wine_assets.ml.search.objective import splits
 from wine_assets.ml.search.params import SearchParams
 
@@ -26,4 +25,4 @@ def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, 
     best = Session.of(search, inside, searches).run(backend, lambda *_: None).best
     estimator = training.train(inside, best.candidate.hyperparameters()).estimator
     X, labels = dataset.features_and_target(frame.iloc[held_out])
-    return scores(labels.to_numpy(), estimator.predict_proba(X)[:, 1])[params.objective.metric]
+    return evaluation.score(params.objective.metric, labels.to_numpy(), estimator.predict_proba(X)[:, 1])

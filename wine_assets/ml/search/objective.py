@@ -54,20 +54,13 @@ def require_rows(y: Any, params: ObjectiveParams, nested_folds: int = 0) -> None
 
     smallest = int(np.bincount(np.asarray(y)).min())
     if smallest < nested_folds:
-        raise SearchError(_too_many("search.nested_folds", nested_folds, smallest, "has"))
+        raise SearchError(evaluation.too_many_folds("search.nested_folds", nested_folds, smallest))
     if smallest < params.folds:
-        raise SearchError(_too_many("objective.folds", params.folds, smallest, "has"))
+        raise SearchError(evaluation.too_many_folds("objective.folds", params.folds, smallest))
     left = smallest - math.ceil(smallest / nested_folds) if nested_folds else smallest
     if left < params.folds:
         kept = f"keeps, beside an outer fold of {nested_folds},"
-        raise SearchError(_too_many("objective.folds", params.folds, left, kept))
-
-
-def _too_many(field: str, folds: int, rows: int, has: str) -> str:
-    return (
-        f"`{field}` is {folds}, but the smaller class {has} {rows} rows, and each fold needs one of each class. "
-        f"Set `{field}` to at most {rows}, or bring more rows."
-    )
+        raise SearchError(evaluation.too_many_folds("objective.folds", params.folds, left, kept))
 
 
 class Objective:
