@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -136,15 +136,9 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
 
 def _backend(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a backend; raise SearchError where that is for another one."""
-    from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
-    from wine_assets.ml.typed import Typed
+    from wine_assets.execution.trials.backends import BackendParams
 
-    models: dict[str, type[Typed]] = {
-        "pool": PoolBackend,
-        "steps": StepsBackend,
-        "dask": DaskBackend,
-        "ray": RayBackend,
-    }
+    models = {model.model_fields["kind"].default: model for model in get_args(BackendParams)}
     fields = {name: value for name, value in given.items() if value is not None}
     for name, value in fields.items():
         if name not in models[kind].model_fields:

@@ -65,7 +65,7 @@ def _dimension(text: str, families: Sequence[str]) -> tuple[str, str, Distributi
         return family, field, _distribution(text, said.strip())
     except SearchError as error:
         refused = str(error)
-    raise SearchError(refused if "--space" in refused else f"--space {text!r}: {refused}")
+        raise SearchError(refused if "--space" in refused else f"--space {text!r}: {refused}") from None
 
 
 def _distribution(text: str, said: str) -> Distribution:
