@@ -52,6 +52,7 @@ def picture(result: SearchResult, space: dict[str, FamilySpace]) -> bytes:
 
     It has a palette of 256 colors, with which clouds of thousands of trials take a third of the bytes.
     """
+    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -72,14 +73,14 @@ def picture(result: SearchResult, space: dict[str, FamilySpace]) -> bytes:
             axes = figure.add_subplot(grid[row + 1 + place // 3, column : column + 2])
             _draw_slice(axes, result, _of(result, name), field, space[name].over[field])
         row += 1 + _rows_of(sliced[name])
-    buffer = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name that the font can't write is a row of boxes
-        FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    colored, drawn = io.BytesIO(), Image.open(buffer).convert("RGB")
+        canvas.draw()
+    buffer, drawn = io.BytesIO(), Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     palette = Image.Quantize.FASTOCTREE  # which keeps rare colors, as that of the best trial is
-    drawn.quantize(_COLORS, palette, dither=Image.Dither.NONE).save(colored, "PNG", optimize=True)
-    return colored.getvalue()
+    drawn.quantize(_COLORS, palette, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _rows_of(fields: Sequence[str]) -> int:
