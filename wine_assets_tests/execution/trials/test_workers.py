@@ -103,7 +103,7 @@ def test_a_trial_that_raises_fails_and_its_worker_goes_on(workers: Workers, trac
     [
         ("die", "Its process ended in the middle, killed by SIGKILL, as the system does when memory runs out."),
         ("exit", "Its process ended in the middle, with status 7."),
-        ("overflow", "ValueError"),
+        ("overflow", "A fold's predictions aren't all finite. Narrow the space."),
     ],
 )
 def test_what_a_process_dies_of_is_the_outcome_of_its_trial_and_no_other_one_s(

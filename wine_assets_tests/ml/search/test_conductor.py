@@ -362,17 +362,18 @@ def test_the_most_complex_of_a_part_is_of_that_part() -> None:
 
 
 @pytest.mark.parametrize(
-    "conducted",
+    ("chosen", "budget"),
     [
-        conductor(),
-        conductor(trials=FORESEEN_TRIALS + 1),
-        conductor(trials=9, patience=3),
-        conductor(trials=9, seconds=60.0),
-        conductor(Numbered(9, prunes=True)),
+        (Numbered(), {}),
+        (Numbered(), {"trials": FORESEEN_TRIALS + 1}),
+        (Numbered(), {"trials": 9, "patience": 3}),
+        (Numbered(), {"trials": 9, "seconds": 60.0}),
+        (Numbered(9, prunes=True), {}),
     ],
     ids=["no end", "too many", "patience", "seconds", "learns"],
 )
-def test_trials_that_may_be_left_out_are_handed_out_in_order(conducted: Conductor) -> None:
+def test_trials_that_may_be_left_out_are_handed_out_in_order(chosen: Numbered, budget: dict[str, Any]) -> None:
+    conducted = conductor(chosen, **budget)
     assert [trial and trial.number for trial in (conducted.next(complex_first=True) for _ in range(3))] == [0, 1, 2]
 
 
