@@ -19,7 +19,8 @@ def _first_line(module: Path) -> str:
 
 def _texts() -> list[Path]:
     nested = [path for folder in SOURCES for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
-    return [path for path in (*ROOT.iterdir(), *nested) if path.is_file() and path != Path(__file__)]
+    top = [path for path in ROOT.iterdir() if not path.name.startswith(".coverage")]  # data of tests side by side
+    return [path for path in (*top, *nested) if path.is_file() and path != Path(__file__)]
 
 
 def _contracts(folder: Path) -> "subprocess.CompletedProcess[str]":
