@@ -24,7 +24,7 @@ _START_S = 120.0
 _STOP_S = 15.0
 _SHOWN = 300
 """How much of what a node said that didn't come up is repeated, in characters."""
-_QUIET = {
+_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is kept here, not in CSV, JSON and TensorBoard
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends a search as it does with every other backend
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # an actor that died is an outcome
@@ -33,6 +33,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # which is to become the default, as a warning says
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one has tables even where it is to be silent
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+    "RAY_worker_niceness": "0",  # 15 by default: beside a process that keeps a core busy, a trial would get 1/30 of it
 }
 
 
@@ -50,7 +51,7 @@ def cluster(params: RayBackend) -> Iterator[Any]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     with (
         stopping.raised_as_keyboard_interrupt() as stop_at_once,
-        environment(_QUIET),
+        environment(_SETTINGS),
         _connected(ray, params),
     ):
         stop_at_once()  # Ray has put a handler in place, after whose exception Tune waits 10 s for its trials

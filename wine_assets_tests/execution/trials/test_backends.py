@@ -88,11 +88,15 @@ def ran(asked: SearchParams, folder: Path, backend: BackendParams) -> list[Outco
     return [*Session.of(asked, frame(), folder).run(backend, lambda *_: None).outcomes]
 
 
-def killed_while_a_trial_hangs(trace: Path) -> threading.Thread:
-    """Kill the process of the cluster above the first that hangs, once it does; of the pool, that process itself."""
+def killed_while_a_trial_hangs(trace: Path, niceness: list[int]) -> threading.Thread:
+    """Kill the process of the cluster above the first that hangs, once it does; of the pool, that process itself.
+
+    Its niceness is added to the list.
+    """
 
     def kill() -> None:
         hung = eventually(lambda: templates(trace, "hang"))[0]
+        niceness.append(psutil.Process(hung).nice())
         worker = psutil.Process(hung).parent()
         assert worker is not None
         victim = psutil.Process(hung).children()[0] if worker.pid == psutil.Process().pid else worker
@@ -116,12 +120,15 @@ def test_what_comes_of_a_search_is_the_same_on_each_backend(
 ) -> None:
     """Scores are equal to the last bit, failures are values, workers are replaced, and the terminal is left alone.
 
-    One of the cluster's own workers is killed in the middle as well.
+    One of the cluster's own workers is killed in the middle as well. Trials get the share of a busy machine that the
+    search has.
     """
-    killer = killed_while_a_trial_hangs(trace)
+    niceness: list[int] = []
+    killer = killed_while_a_trial_hangs(trace, niceness)
     asked = search(both_families(trace), TRIALS, retries=1, timeout_s=TIMEOUT_S, min_success_ratio=0.1)
     found = ran(asked, tmp_path, backend)
     killer.join()
+    assert niceness == [psutil.Process().nice()]
     assert [outcome.number for outcome in found] == [*range(TRIALS)]
     objective = Session.of(asked, frame(), tmp_path).workload.objective()
     for outcome in found:
