@@ -44,11 +44,15 @@ def run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> 
 
 
 def _desk(ray: Any) -> Any:
-    """Return a desk on the node of the search itself: with any other it might be lost."""
+    """Return a desk on the node of the search itself: with any other it might be lost.
+
+    That node is asked to place it, because it is to have a byte there. What is to have nothing Ray lets any node place,
+    which keeps it when it is new and hasn't heard of the others.
+    """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Desk).remote()
+    return ray.remote(num_cpus=0, memory=1, scheduling_strategy=here)(_Desk).remote()
 
 
 def threaded(workload: Workload, params: RayBackend) -> Workload:

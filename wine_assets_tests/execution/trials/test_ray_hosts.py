@@ -74,7 +74,10 @@ def test_a_host_that_is_cut_off_costs_a_search_nothing_but_time(hosts: list[Host
     with subprocess.Popen(command, env=os.environ | WATCHFUL) as search:
         eventually(lambda: session.journal.outcomes() and is_fitting(lost, trace))
         lost.cut_off(head)
-        assert search.wait(240) == 0
+        try:
+            assert search.wait(240) == 0
+        finally:
+            search.kill()
     outcomes = session.journal.outcomes()
     finished = collections.Counter(outcome.number for outcome in outcomes if outcome.state == "finished")
     assert finished == dict.fromkeys(range(TRIALS), 1)
