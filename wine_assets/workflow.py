@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.ml.hyperparameters import DEFAULT_FAMILY, MODELS, Hyperparameters, validated
 
 if TYPE_CHECKING:
+    from wine_assets.ml.hyperparameters import Hyperparameters
     from wine_assets.ml.search.params import SearchParams
     from wine_assets.ml.search.result import SearchResult
 
 
-def training_workflow(hyperparameters: Mapping[str, Any] | Hyperparameters | None = None) -> Any:
+def training_workflow(hyperparameters: "Mapping[str, Any] | Hyperparameters | None" = None) -> Any:
     """Get the bundled wine data, binarize it and return the estimator fitted on it, by default a LogisticRegression.
 
     `training_workflow({"C": 0.01})` is the reference workflow: its result is bit-equal to
@@ -25,6 +25,7 @@ def training_workflow(hyperparameters: Mapping[str, Any] | Hyperparameters | Non
     for what the typed model refuses.
     """
     from wine_assets.ml import dataset, sources, training
+    from wine_assets.ml.hyperparameters import DEFAULT_FAMILY, validated
 
     given = {"family": DEFAULT_FAMILY} | _given(hyperparameters)
     typed = validated({"scaler": "none"} | given if given["family"] == "logistic_regression" else given)
@@ -33,6 +34,8 @@ def training_workflow(hyperparameters: Mapping[str, Any] | Hyperparameters | Non
 
 
 def _given(hyperparameters: Any) -> dict[str, Any]:
+    from wine_assets.ml.hyperparameters import MODELS
+
     if isinstance(hyperparameters, MODELS):
         fields = hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
         return {"family": hyperparameters.family, **fields}

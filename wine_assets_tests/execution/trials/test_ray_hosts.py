@@ -32,8 +32,10 @@ WATCHFUL = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_worker_niceness": "0",
 }
-"""Seconds instead of half a minute until a node that doesn't answer counts as lost, no token in the user's home, and for
-workers the niceness of the tests that run beside them, which at Ray's 15 leave them next to nothing of a core."""
+"""Seconds instead of half a minute until a node that doesn't answer counts as lost, and no token in the user's home.
+
+Workers have the niceness of the tests beside them, which leave them next to nothing of a core at Ray's 15.
+"""
 
 
 def start(host: Host, folder: Path, *arguments: str) -> None:
