@@ -170,7 +170,7 @@ def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_p
     fixed = {"act": "hang", "once": str(tmp_path / "once"), "trace": str(trace)}
     asked = search({NAME: FamilySpace(over={"x": X}, fixed=fixed)}, 4, retries=3)
     with dask_cluster._client("", 1) as client:
-        killer = killed_while_a_trial_hangs(trace)
+        killer = killed_while_a_trial_hangs(trace, [])
         found = ran(asked, tmp_path, DaskBackend(address=client.scheduler.address))
         killer.join()
         eventually(lambda: all_gone(pids(trace)))
