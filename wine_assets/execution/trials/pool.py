@@ -13,6 +13,8 @@ STARTUP_S = 2.5
 """About how long workers take to load what they need, in seconds, beside a process that computes."""
 WAITED = 0.4
 """The share of that after which workers are started however short the last trial was: the next ones may be longer."""
+_SOON_S = 0.5
+"""How long to wait, in seconds, for workers that began to load when this process did: a trial may take longer."""
 
 
 def usable_cores() -> int:
@@ -55,7 +57,7 @@ def _run_here_first(conductor: Conductor, workload: Workload, workers: int) -> N
     pool = Workers(workload, workers) if preloading.is_preloaded() and workers > 1 and conductor.left() != 0 else None
     try:
         if pool is not None:
-            pool.ready()  # it is told what to prepare for
+            pool.ready(_SOON_S)
         with aside(workload.objective()) as run:
             while pool is None or not pool.ready():
                 trial = conductor.next()

@@ -68,9 +68,7 @@ def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path, mon
     assert here == 60 or (len({*pids(trace)}) == 3 and os.getpid() not in pids(trace)[-FOLDS:])
 
 
-def test_workers_that_have_loaded_before_are_not_waited_for_either(
-    trace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_have_loaded_before_are_hardly_waited_for(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are taken for however short a search; it is done here when it ends before they are ready."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(pool, "STARTUP_S", 3600.0)
