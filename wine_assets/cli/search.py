@@ -43,8 +43,8 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     ] = None,
     seed: Annotated[int, _option(text="Seed of the candidates.", default="0")] = 0,
     sampler: Annotated[
-        Literal["tpe", "gp"], _option(text="How the strategy `bayesian` learns.", default="tpe")
-    ] = "tpe",
+        Literal["tpe", "gp"] | None, _option(text="How the strategy `bayesian` learns.", default="tpe")
+    ] = None,
     backend: Annotated[
         Literal["pool", "steps", "dask", "ray"], _option(text="Where trials run.", default="pool")
     ] = "pool",
@@ -119,10 +119,16 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         raise typer.Exit(FAILED)
 
 
-def _strategy(kind: str, seed: int, sampler: str) -> dict[str, Any]:
+def _strategy(kind: str, seed: int, sampler: str | None) -> dict[str, Any]:
+    """Return what was said of a strategy; raise SearchError where that is for another one."""
+    if sampler is not None and kind != "bayesian":
+        raise SearchError(
+            f"`strategy.sampler` is for the strategy bayesian, and the strategy is {kind}. Leave it out, or "
+            "change --strategy."
+        )
     if kind == "grid":
         return {kind: {}}
-    return {kind: {"seed": seed, **({"sampler": sampler} if kind == "bayesian" else {})}}
+    return {kind: {"seed": seed, **({"sampler": sampler} if sampler is not None else {})}}
 
 
 def _space(texts: list[str], families: list[str]) -> dict[str, Any]:

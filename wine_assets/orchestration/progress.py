@@ -37,8 +37,8 @@ class Progress:
             "trials_total": total,
             **{state: states.count(state) for state in ("finished", "pruned", "failed")},
             "best_score": best,
-            "trials_per_second": rate,
-            "seconds_left": (total - len(ended)) / rate if total is not None and rate else None,
+            "trials_per_second": round(rate, 3),
+            "seconds_left": round((total - len(ended)) / rate, 1) if total is not None and rate else None,
         }
         return {name: value for name, value in known.items() if value is not None}
 

@@ -96,6 +96,7 @@ REFUSED = [
     (("--backend", "pool", "--address", "tcp://127.0.0.1:1"), "--address is for the backend dask or ray"),
     (("--chunk-trials", "5"), "--chunk-trials is for the backend steps, and the backend is pool"),
     (("--backend", "dask", "--trial-cpu", "2"), "--trial-cpu is for the backend ray"),
+    (("--sampler", "gp"), "--sampler is for the strategy bayesian, and the strategy is random"),
     (("--query", "select 1"), "--query needs exactly one of --database"),
     (("--trials", "0"), "greater than or equal to 1, got 0"),
 ]
