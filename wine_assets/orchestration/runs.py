@@ -1,6 +1,7 @@
 """Runs started from Python: which assets are stale, and the job that makes those alone."""
 
 import contextlib
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def execute(
         listener(event)
 
     instance.add_event_listener(run_id, heard)
+    _keep_ctrl_c_from_captures(instance)
     with guarded(Path(instance.root_directory), run_id), _closed_when_interrupted(instance, run_id):
         result = job.execute_in_process(
             run_config=config,
@@ -150,6 +152,27 @@ def _closed_when_interrupted(instance: dg.DagsterInstance, run_id: str) -> Itera
         if run is not None and not run.is_finished:
             instance.report_run_failed(run, "The run was interrupted before it ended. Start it again.")
         raise
+
+
+def _keep_ctrl_c_from_captures(instance: dg.DagsterInstance) -> None:
+    """Have processes that capture what steps print not be ended by Ctrl-C, each with a traceback; Dagster ends them.
+
+    A process inherits which signals are blocked where it is started.
+    """
+    manager = instance.compute_log_manager
+    capture = manager.capture_logs
+
+    @contextlib.contextmanager
+    def blocked_at_first(log_key: Sequence[str]) -> Iterator[Any]:
+        with contextlib.ExitStack() as stack:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                context = stack.enter_context(capture(log_key))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield context
+
+    manager.capture_logs = blocked_at_first  # type: ignore[method-assign]
 
 
 def _made_of(config: dg.Config | None) -> dict[str, Any]:

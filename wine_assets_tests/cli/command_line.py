@@ -62,9 +62,10 @@ def called(*arguments: str) -> Ended:
 def started(
     home: Path, *arguments: str, changes: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> "subprocess.Popen[str]":
-    """Start the command line as a process of its own, from nothing, as a user does."""
+    """Start the command line as a process of its own, from nothing, in a group of its own, as a shell does."""
     return subprocess.Popen(
         [PROGRAM, *arguments],
+        process_group=0,
         env=environment(home, changes),
         cwd=cwd or home.parent,
         stdout=subprocess.PIPE,

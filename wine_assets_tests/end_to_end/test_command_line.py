@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,14 +183,26 @@ def _processes_of(home: Path) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def to_its_processes(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    """Send a signal to all that a command started in its group, as a terminal does with Ctrl-C."""
+    os.killpg(process.pid, number)
+
+
+def to_it(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "sent", "status"),
+    [(signal.SIGINT, to_it, 130), (signal.SIGINT, to_its_processes, 130), (signal.SIGTERM, to_it, 143)],
+)
 def test_a_signal_stops_a_run_with_one_sentence_and_leaves_nothing_behind(
-    made: Path, number: signal.Signals, status: int
+    made: Path, number: signal.Signals, sent: Callable[..., None], status: int
 ) -> None:
     before = recorded(made)
     with started(made, "run", "--reference", *LONG) as process:
         _wait_for_line(process, "wine_model ")
-        process.send_signal(number)
+        sent(process, number)
         err = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == status
     assert is_sentence(err)
