@@ -37,8 +37,8 @@ class Progress:
             "trials_total": total,
             **{state: states.count(state) for state in ("finished", "pruned", "failed")},
             "best_score": best,
-            "trials_per_second": round(rate, 3),
-            "seconds_left": round((total - len(ended)) / rate, 1) if total is not None and rate else None,
+            "trials_per_second": _shown(rate),
+            "seconds_left": _shown((total - len(ended)) / rate) if total is not None and rate else None,
         }
         return {name: value for name, value in known.items() if value is not None}
 
@@ -53,3 +53,8 @@ class Progress:
     def _ended(self) -> list[Any]:
         ended, numbers = self._conductor.ended, self._numbers
         return [outcome for number, outcome in ended.items() if numbers is None or number in numbers]
+
+
+def _shown(value: float) -> float:
+    """Return a figure as a person wants to read it, with three digits that say something."""
+    return float(f"{value:.3g}")

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
@@ -25,7 +24,6 @@ from wine_assets.orchestration.steps import OWNERS, output, retry_policy
 NAME = best.SEARCH
 INPUT = "binarized_wine"
 FORMAT = "frame"
-CODE_VERSION = f"{objective.VERSION}+scikit-learn-{version('scikit-learn')}"
 REQUEST = ComputeRequest(cpu="2", memory="2Gi", retries=2)
 """What a chunk asks of a scheduler; on one machine the backend takes the cores that there are.
 
@@ -91,7 +89,7 @@ def asset(request: ComputeRequest) -> dg.AssetsDefinition:
         group_name="search",
         owners=OWNERS,
         kinds={"python", "scikitlearn"},
-        code_version=CODE_VERSION,
+        code_version=objective.VERSION,
         config=_plan_config,
         description="Every trial of a search for hyperparameters, and which of them are the best.",
     )
@@ -175,7 +173,9 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io.Store
     drawn = picture.picture(result, dict(space.families))
     page = io.write_report(report.render(result, drawn, session.sentence(result, scores)))
     consumed = versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
-    data_version = versions.data_version(NAME, CODE_VERSION, session.params.model_dump(mode="json"), {INPUT: consumed})
+    data_version = versions.data_version(
+        NAME, objective.VERSION, session.params.model_dump(mode="json"), {INPUT: consumed}
+    )
     path = io.artifact_path(NAME, data_version, FORMAT)
     study = session.journal.folder / "study.log"
     if chunks[0]["study"]:

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -14,7 +15,8 @@ from wine_assets.ml.families.registry import family_of
 from wine_assets.ml.search.trials import Outcome, Trial, failed
 from wine_assets.ml.typed import Typed
 
-VERSION = "1"
+VERSION = f"1+scikit-learn-{version('scikit-learn')}"
+"""What scores depend on but for the search and the rows: those of another version aren't compared with them."""
 Metric = Literal["log_loss", "accuracy", "roc_auc", "brier_score"]
 _LESS_IS_BETTER = ("log_loss", "brier_score")
 

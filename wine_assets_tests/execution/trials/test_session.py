@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import sklearn
 
 from wine_assets.errors import ConflictError, FailedSearchError, SearchError
 from wine_assets.execution.trials.backends import PoolBackend
 from wine_assets.execution.trials.session import Session
+from wine_assets.ml.search import objective
 from wine_assets.ml.search.conductor import Budget, Conductor, Failures
 from wine_assets.ml.search.objective import ObjectiveParams
 from wine_assets.ml.search.params import SearchParams
@@ -159,7 +161,8 @@ def folder(asked: SearchParams, frame: Any, searches: Path) -> Path:
     return Session.of(asked, frame, searches).journal.folder
 
 
-def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path) -> None:
+def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each version of scikit-learn, whose scores may be others."""
     asked, other = SearchParams(), SearchParams(objective=ObjectiveParams(seed=1))
     frame = wine()
     changed = frame.assign(alcohol=frame["alcohol"] + 1)
@@ -169,6 +172,9 @@ def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path) -> N
     assert folder(longer, wine(), tmp_path) in folders
     about = json.loads((folder(asked, frame, tmp_path) / "search.json").read_text())
     assert about["search"] == asked.identity()
+    assert about["version"].endswith(f"+scikit-learn-{sklearn.__version__}")
+    monkeypatch.setattr(objective, "VERSION", "1+scikit-learn-0.0")
+    assert folder(asked, frame, tmp_path) not in folders
 
 
 # --- what it tells -----------------------------------------------------------
