@@ -10,6 +10,13 @@ from wine_assets.cli import interruption
 from wine_assets.errors import MissingExtraError, as_sentence
 
 BAD_USAGE = 2
+_CLEARER = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+    "Input should be ": "",
+}
+"""What is put in place of pydantic's words."""
 
 
 def main() -> None:
@@ -76,6 +83,6 @@ def _usage_sentence(error: Exception) -> str:
     message = error.format_message().strip()  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "wine-assets"
-    for clumsy in ("Value error, ", "Input should be "):
-        message = message.replace(clumsy, "")
+    for clumsy, clear in _CLEARER.items():
+        message = message.replace(clumsy, clear)
     return f"{as_sentence(message)} See `{command} --help`.\n" if message else ""

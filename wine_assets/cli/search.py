@@ -41,7 +41,9 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     family: Annotated[
         list[str] | None, _option(text="Family that is searched; repeat it.", default="logistic_regression")
     ] = None,
-    seed: Annotated[int, _option(text="Seed of the candidates.", default="0")] = 0,
+    seed: Annotated[
+        int | None, _option(text="Seed of the candidates of the strategies random and bayesian.", default="0")
+    ] = None,
     sampler: Annotated[
         Literal["tpe", "gp"] | None, _option(text="How the strategy `bayesian` learns.", default="tpe")
     ] = None,
@@ -98,7 +100,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         negative_class=negative_class,
     )
     fields = {
-        "strategy": _strategy(strategy, seed, sampler),
+        "strategy": _strategy(strategy, seed=seed, sampler=sampler),
         "space": _space(space or [], family or ["logistic_regression"]),
         "objective": OBJECTIVE.given(options),
         "budget": BUDGET.given(options),
@@ -119,16 +121,11 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         raise typer.Exit(FAILED)
 
 
-def _strategy(kind: str, seed: int, sampler: str | None) -> dict[str, Any]:
+def _strategy(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a strategy; raise SearchError where that is for another one."""
-    if sampler is not None and kind != "bayesian":
-        raise SearchError(
-            f"`strategy.sampler` is for the strategy bayesian, and the strategy is {kind}. Leave it out, or "
-            "change --strategy."
-        )
-    if kind == "grid":
-        return {kind: {}}
-    return {kind: {"seed": seed, **({"sampler": sampler} if sampler is not None else {})}}
+    from wine_assets.ml.search.strategies import StrategyParams
+
+    return _variant("strategy", StrategyParams, kind, given)
 
 
 def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
@@ -144,17 +141,22 @@ def _backend(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a backend; raise SearchError where that is for another one."""
     from wine_assets.execution.trials.backends import BackendParams
 
-    models = {model.model_fields["kind"].default: model for model in get_args(BackendParams)}
-    fields = {name: value for name, value in given.items() if value is not None}
-    for name, value in fields.items():
+    return _variant("backend", BackendParams, kind, given)
+
+
+def _variant(field: str, union: Any, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was said of a kind of something, which lacks fields that others have."""
+    models = {model.model_fields["kind"].default: model for model in get_args(union)}
+    said = {name: value for name, value in given.items() if value is not None}
+    for name, value in said.items():
         if name not in models[kind].model_fields:
             others = " or ".join(other for other, model in models.items() if name in model.model_fields)
-            given_field = f"{name}.{next(iter(value))}" if name == "trial" else name
+            which = f"{name}.{next(iter(value))}" if name == "trial" else name
             raise SearchError(
-                f"`backend.{given_field}` is for the backend {others}, and the backend is {kind}. Leave it out, or "
-                "change --backend."
+                f"`{field}.{which}` is for the {field} {others}, and the {field} is {kind}. Leave it out, or "
+                f"change --{field}."
             )
-    return {kind: fields}
+    return {kind: said}
 
 
 def _run(data: requests.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
@@ -232,7 +234,7 @@ def _show(result: dict[str, Any], console: Any) -> None:
         table.add_row(meaning, f"{chosen['mean']:.4f}", error, str(chosen["number"]), chosen["family"], searched)
     console.print(table)
     console.print(
-        f"{result['trials']} trials: {result['finished']} finished, {result['pruned']} given up early, "
+        f"{result['trials']} trials: {result['finished']} finished, {result['pruned']} pruned, "
         f"{result['failed']} failed; {result['seconds_of_trials']:.1f} s of fitting and scoring.",
         markup=False,
     )

@@ -46,4 +46,4 @@ class TrialsProgress:
         step = max((total or done) // _LINES, 1)
         if done >= self._told + step or (done == total and done > self._told):
             self._told = done
-            self._console.print(f"{done} of {total or 'any number of'} trials  {best}", markup=False)
+            self._console.print(f"{done} of {total or 'any number of'} trials  {best}".rstrip(), markup=False)

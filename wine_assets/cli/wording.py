@@ -25,6 +25,10 @@ _MENTIONS = (
 )
 """Where a message means the field: a column of the user's may have the same name, and keeps it."""
 _SEARCHED = (
+    (
+        re.compile(r"(Change )?`space[.]\w+[.](\w+)` to (\w+)"),
+        lambda mention: f"{'Give ' if mention[1] else ''}--space {mention[2]}={mention[3]}",
+    ),
     (re.compile(r"`space[.]\w+(?:[.]\w+)?`(?: in the run config)?"), lambda _: "--space"),
     (re.compile(r"`space` in the run config"), lambda _: "--family"),
     (

@@ -36,8 +36,12 @@ def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
         return _unknown(model, name)
     if detail["type"] == "missing":
         return f"{_dotted(model, name)} is missing. {_remedy(model, name)}"
+    if detail["type"] == "union_tag_not_found":
+        one = detail["ctx"]["discriminator"].strip("'")
+        return f"{_dotted(model, name)} must have a field `{one}`, got {detail['input']!r}. {_remedy(model, name)}"
     if not name:
-        return f"{model.where or model.__name__}: {detail['msg']}."
+        said = detail["msg"].replace("Input should be", "must be", 1)
+        return f"{model.where or model.__name__} {said}, got {detail['input']!r}."
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     about = _description(model, name)
     return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"

@@ -34,7 +34,7 @@ def test_a_search_shows_what_it_found_and_where_all_of_it_lies() -> None:
     assert "Nested cross-validation, 2 outer folds: log_loss 0." in ended.out
     assert "optuna-dashboard " in ended.out
     assert "simplest within one standard error" in ended.out
-    assert "3 trials: 3 finished, 0 given up early, 0 failed" in ended.out
+    assert "3 trials: 3 finished, 0 pruned, 0 failed" in ended.out
     [table] = [line.partition(": ")[2] for line in ended.out.splitlines() if line.startswith("All trials")]
     assert len(pd.read_parquet(table)) == 3
     [report] = [line.split(maxsplit=1)[1] for line in ended.out.splitlines() if line.startswith("Report")]
@@ -96,6 +96,10 @@ REFUSED = [
     (("--backend", "pool", "--address", "tcp://127.0.0.1:1"), "--address is for the backend dask or ray"),
     (("--chunk-trials", "5"), "--chunk-trials is for the backend steps, and the backend is pool"),
     (("--backend", "dask", "--trial-cpu", "2"), "--trial-cpu is for the backend ray"),
+    (("--strategy", "grid", "--seed", "1"), "--seed is for the strategy random or bayesian, and the strategy is grid"),
+    (("--trials", "x"), "Invalid value for '--trials': must be a whole number. See"),
+    (("--seconds", "x"), "Invalid value for '--seconds': must be a number. See"),
+    (("--space", "l1_ratio=0.5"), "Give --space solver=saga, or --space l1_ratio=0."),
     (("--sampler", "gp"), "--sampler is for the strategy bayesian, and the strategy is random"),
     (("--query", "select 1"), "--query needs exactly one of --database"),
     (("--trials", "0"), "greater than or equal to 1, got 0"),

@@ -24,6 +24,10 @@ from wine_assets.cli import wording
         ("Change `space.gradient_boosting` in the run config.", "Change --space."),
         ("Change `space.logistic_regression.C` in the run config.", "Change --space."),
         ("Change `space.low` in the run config.", "Change --space."),
+        (
+            "Change `space.logistic_regression.solver` to saga, or `space.logistic_regression.l1_ratio` to 0.",
+            "Give --space solver=saga, or --space l1_ratio=0.",
+        ),
         ("Change `space` in the run config.", "Change --family."),
         ("Start one, or change `backend.address`.", "Start one, or change --address."),
         ("Change `strategy.seed` in the run config.", "Change --seed."),

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ NODE = "wine_assets.execution.trials.ray_node"
 _START_S = 120.0
 """How long a worker node may take to come up, on a machine that has too much to do."""
 _STOP_S = 15.0
+_REACH_S = 15.0
+"""How long a host may take to answer that somebody listens there."""
 _SHOWN = 300
 """How much of what a node said that didn't come up is repeated, in characters."""
 _SETTINGS = {
@@ -100,8 +103,9 @@ def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
         return
     given = {"address": params.address} if params.address else _head(params)
     try:
+        _require_listener(params.address)
         ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise FailedSearchError(
             f"There is no Ray cluster at {params.address!r} ({error}). Start one, or change `backend.address`."
         ) from error
@@ -110,6 +114,13 @@ def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError where nobody listens at a host and port: Ray would try for minutes, and hear of no signal."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
 
 
 def _head(params: RayBackend) -> dict[str, Any]:

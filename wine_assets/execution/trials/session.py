@@ -119,7 +119,7 @@ class Session:
         times = "once" if scored.repeats == 1 else f"{scored.repeats} times"
         return (
             f"{len(result.outcomes):,} trials of {', '.join(self.workload.families)} by the strategy "
-            f"{asked.strategy.kind}: {len(result.finished):,} finished, {result.pruned:,} given up early, "
+            f"{asked.strategy.kind}: {len(result.finished):,} finished, {result.pruned:,} pruned, "
             f"{len(result.failed):,} failed. "
             f"{len(self.workload.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
             f"(seed {scored.seed}).{outer}"

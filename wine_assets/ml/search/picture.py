@@ -93,6 +93,7 @@ def _of(result: SearchResult, family: str) -> list[Outcome]:
 
 def _draw_history(axes: Any, result: SearchResult) -> None:
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     finished, best = result.finished, result.best
     numbers = np.array([outcome.number for outcome in finished])
@@ -103,6 +104,7 @@ def _draw_history(axes: Any, result: SearchResult) -> None:
     axes.scatter([best.number], [best.mean], s=60, color=_RED, zorder=3, label=f"best: trial {best.number}")
     metric = result.objective.metric.replace("_", " ")
     axes.set(title="History", xlabel="trial", ylabel=metric)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if means.min() > 0 and means.max() > 10 * means.min():
         axes.set_yscale("log")
     axes.legend(loc="best")

@@ -32,7 +32,7 @@ class SearchResult:
 
     @property
     def pruned(self) -> int:
-        """How many trials were given up early."""
+        """How many trials were pruned."""
         return sum(outcome.state == "pruned" for outcome in self.outcomes)
 
     def loss(self, outcome: Outcome) -> float:

@@ -289,7 +289,7 @@ def _check_candidates(name: str, space: FamilySpace) -> None:
         try:
             Candidate(name, {**space.fixed, **drawn}).hyperparameters()
         except ConfigurationError as error:
-            shown = ", ".join(f"{field}={value}" for field, value in drawn.items())
+            shown = ", ".join(f"{field}={value}" for field, value in (space.fixed | drawn).items())
             said = str(error).replace("`hyperparameters.", f"`space.{name}.")
             raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {said}") from None
 

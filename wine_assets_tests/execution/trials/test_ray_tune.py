@@ -1,7 +1,9 @@
 """Lanes without Ray: who is given which trials. What Ray does with them is in the tests of backends."""
 
 import pickle
+import socket
 import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -203,18 +205,41 @@ def test_a_lane_that_ends_ends_its_worker_process(monkeypatch: pytest.MonkeyPatc
 # --- clusters ----------------------------------------------------------------
 
 
-def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """An address at which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_what_is_no_cluster_is_named(monkeypatch: pytest.MonkeyPatch, listening: str) -> None:
     """Ray itself looks for one for minutes."""
 
     def init(**given: Any) -> None:
-        raise ConnectionError(f"nobody at {given['address']}")
+        raise ConnectionError(f"no Ray at {given['address']}")
 
     monkeypatch.setattr("ray.init", init)
     with (
-        pytest.raises(FailedSearchError, match=r"no Ray cluster at '10.0.0.1:6379' \(nobody at 10.0.0.1:6379\)"),
-        ray_cluster.cluster(RayBackend(address="10.0.0.1:6379")),
+        pytest.raises(FailedSearchError, match=rf"no Ray cluster at '{listening}' \(no Ray at {listening}\)"),
+        ray_cluster.cluster(RayBackend(address=listening)),
     ):
         pass
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_at_which_nobody_listens_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, listening: str, scheme: str
+) -> None:
+    """Ray would try for minutes, and hear of no signal; what is no host and port, it may know."""
+    monkeypatch.setattr("ray.init", pytest.fail)
+    address = f"{scheme}127.0.0.1:1"
+    with (
+        pytest.raises(FailedSearchError, match=rf"no Ray cluster at '{address}' \(.*refused.*\). Start one, or"),
+        ray_cluster.cluster(RayBackend(address=address)),
+    ):
+        pass
+    for known in ("auto", scheme + listening):
+        ray_cluster._require_listener(known)
 
 
 def test_a_search_in_a_process_that_is_on_a_cluster_uses_that_and_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:

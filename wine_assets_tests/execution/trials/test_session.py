@@ -224,7 +224,7 @@ def test_it_says_what_was_searched(trace: Path, tmp_path: Path, repeats: int, ti
     asked = params(trace, budget=Budget(trials=2), objective=ObjectiveParams(folds=FOLDS, repeats=repeats))
     session = Session.of(asked, acting.frame(), tmp_path)
     assert session.sentence(session.run(PoolBackend(workers=1), lambda *_: None)) == (
-        f"2 trials of acting by the strategy random: 2 finished, 0 given up early, 0 failed. "
+        f"2 trials of acting by the strategy random: 2 finished, 0 pruned, 0 failed. "
         f"20 rows, each held out {times} by "
         "stratified 2-fold cross-validation (seed 0)."
     )

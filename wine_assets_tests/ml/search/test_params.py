@@ -28,6 +28,12 @@ def test_the_default_is_thirty_draws_at_random() -> None:
         ({"strategy": GridStrategy(), "space": STRENGTH}, "A grid needs a list of values for `C`"),
         ({"strategy": GridStrategy()}, "A grid needs a list of values for `C`"),
         ({"strategy": {"kind": "annealing"}}, "annealing"),
+        ({"strategy": {"random": {}}}, r"^search.strategy must have a field `kind`, got {'random': {}}. Change "),
+        (
+            {"space": {FAMILY: {"over": {"C": 3}}}},
+            "C: space must be a valid dictionary or instance of Distribution, got 3",
+        ),
+        ({"space": {FAMILY: {"fixed": {"l1_ratio": 0.5}}}}, r"a candidate \(l1_ratio=0.5\) that it refuses"),
         ({"stratgey": RandomStrategy()}, "Did you mean `strategy`"),
     ],
 )
