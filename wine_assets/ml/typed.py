@@ -36,15 +36,22 @@ def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
         return _unknown(model, name)
     if detail["type"] == "missing":
         return f"{_dotted(model, name)} is missing. {_remedy(model, name)}"
-    if detail["type"] == "union_tag_not_found":
-        one = detail["ctx"]["discriminator"].strip("'")
-        return f"{_dotted(model, name)} must have a field `{one}`, got {detail['input']!r}. {_remedy(model, name)}"
+    if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _without_kind(_dotted(model, name), detail["ctx"], detail["input"]) + f" {_remedy(model, name)}"
     if not name:
-        said = detail["msg"].replace("Input should be", "must be", 1)
-        return f"{model.where or model.__name__} {said}, got {detail['input']!r}."
+        return f"{model.where or model.__name__} {detail['msg'].replace('Input should be', 'must be', 1)}."
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     about = _description(model, name)
     return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
+
+
+def _without_kind(dotted: str, context: Mapping[str, Any], given: Any) -> str:
+    """Say which kinds there are, but not what else was given: it may hold what nobody is to read."""
+    kind = context["discriminator"].strip("'")
+    if "tag" in context:
+        return f"`{kind}` of {dotted} must be one of {context['expected_tags']}, got {context['tag']!r}."
+    fields = ", ".join(map(repr, given)) if isinstance(given, Mapping) else type(given).__name__
+    return f"{dotted} must have a field `{kind}`, got {fields or 'no field'}."
 
 
 def _unknown(model: type[Typed], name: str) -> str:

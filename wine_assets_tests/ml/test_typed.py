@@ -112,7 +112,7 @@ def test_a_missing_field_is_named_by_an_error_of_the_kind_that_the_model_raises(
 
 
 def test_a_model_without_a_place_is_called_by_its_name() -> None:
-    with pytest.raises(HyperparameterError, match=r"^Tank must be a valid dictionary .*, got 3.$"):
+    with pytest.raises(HyperparameterError, match=r"^Tank must be a valid dictionary"):
         Tank.model_validate(3)
 
 

@@ -105,7 +105,7 @@ def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
     try:
         _require_listener(params.address)
         ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError) as error:
+    except (ConnectionError, ValueError) as error:
         raise FailedSearchError(
             f"There is no Ray cluster at {params.address!r} ({error}). Start one, or change `backend.address`."
         ) from error
@@ -117,10 +117,13 @@ def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Raise OSError where nobody listens at a host and port: Ray would try for minutes, and hear of no signal."""
+    """Raise ConnectionError where nobody listens at a host and port: Ray would try for minutes, deaf to signals."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(str(error)) from error
 
 
 def _head(params: RayBackend) -> dict[str, Any]:
