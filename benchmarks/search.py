@@ -88,7 +88,7 @@ def _wall(argv: list[str | Path], env: dict[str, str]) -> float:
 
 
 def _refuse_unless_equal(commands: dict[str, tuple[list[str | Path], dict[str, str]]]) -> None:
-    scores = {name: _scores(*commands[name]) for name in commands}
+    scores = {name: _scores(*command) for name, command in commands.items()}
     for name, found in scores.items():
         if max(abs(a - b) for a, b in zip(found, scores["one job"], strict=True)) > CLOSE:
             raise SystemExit(f"{name} comes to other scores: there is nothing to compare")

@@ -99,8 +99,11 @@ def execute(
         listener(event)
 
     instance.add_event_listener(run_id, heard)
-    _keep_ctrl_c_from_captures(instance)
-    with guarded(Path(instance.root_directory), run_id), _closed_when_interrupted(instance, run_id):
+    with (
+        guarded(Path(instance.root_directory), run_id),
+        _closed_when_interrupted(instance, run_id),
+        _captures_deaf_to_ctrl_c(instance),
+    ):
         result = job.execute_in_process(
             run_config=config,
             instance=instance,
@@ -154,7 +157,8 @@ def _closed_when_interrupted(instance: dg.DagsterInstance, run_id: str) -> Itera
         raise
 
 
-def _keep_ctrl_c_from_captures(instance: dg.DagsterInstance) -> None:
+@contextlib.contextmanager
+def _captures_deaf_to_ctrl_c(instance: dg.DagsterInstance) -> Iterator[None]:
     """Have processes that capture what steps print not be ended by Ctrl-C, each with a traceback; Dagster ends them.
 
     A process inherits which signals are blocked where it is started.
@@ -173,6 +177,10 @@ def _keep_ctrl_c_from_captures(instance: dg.DagsterInstance) -> None:
             yield context
 
     manager.capture_logs = blocked_at_first  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del manager.capture_logs  # the class has its own
 
 
 def _made_of(config: dg.Config | None) -> dict[str, Any]:

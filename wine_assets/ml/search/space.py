@@ -286,10 +286,11 @@ def _check_candidates(name: str, space: FamilySpace) -> None:
     first = {field: values[0] for field, values in probes.items()}
     alone = [{**first, field: value} for field, values in probes.items() for value in values]
     for drawn in itertools.chain(alone, _combinations(probes)):
+        values = space.fixed | drawn
         try:
-            Candidate(name, {**space.fixed, **drawn}).hyperparameters()
+            Candidate(name, values).hyperparameters()
         except ConfigurationError as error:
-            shown = ", ".join(f"{field}={value}" for field, value in (space.fixed | drawn).items())
+            shown = ", ".join(f"{field}={value}" for field, value in values.items())
             said = str(error).replace("`hyperparameters.", f"`space.{name}.")
             raise SearchError(f"The space of {name} has a candidate ({shown}) that it refuses: {said}") from None
 
