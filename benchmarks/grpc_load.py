@@ -54,7 +54,7 @@ def once(address: str, rows: str, kind: str, output: str = "") -> list[float]:
     """Be a child that makes one call, and return the probabilities in the answer."""
     import grpc
 
-    from wine_assets.serving.grpc_api import open_inference_pb2 as pb2
+    from wine_assets.serving.grpc import open_inference_pb2 as pb2
 
     with grpc.insecure_channel(address) as channel:
         answer = pb2.ModelInferResponse.FromString(channel.unary_unary(METHOD)(message(int(rows), kind, output)))
@@ -92,7 +92,7 @@ async def _again(address: str, content: bytes) -> dict[str, float]:
 
 def message(rows: int, kind: str, output: str) -> bytes:
     """Return a request for equal rows."""
-    from wine_assets.serving.grpc_api import open_inference_pb2 as pb2
+    from wine_assets.serving.grpc import open_inference_pb2 as pb2
 
     request = pb2.ModelInferRequest(model_name="wine")
     tensor = request.inputs.add(name="features", datatype="FP32", shape=[rows, len(ROW)])

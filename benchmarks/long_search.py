@@ -51,7 +51,7 @@ def figures(runs: int) -> list[Figure]:
 
 def pool() -> Any:
     """Search with worker processes; return the wall seconds and all scores."""
-    from wine_assets.execution.trials.backends import PoolBackend
+    from wine_assets.search.backends.registry import PoolBackend
 
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
         session = _session(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
@@ -76,8 +76,9 @@ def loop() -> Any:
 
 def cheap(trials: str) -> dict[str, float]:
     """Run cheap trials and render their report; return the growth of this process and the page's size, in MB."""
-    from wine_assets.execution.trials.backends import PoolBackend
-    from wine_assets.ml.search import picture, report
+    from wine_assets.reports import search_page as report
+    from wine_assets.reports import search_picture
+    from wine_assets.search.backends.registry import PoolBackend
 
     over = {
         "C": {"kind": "log_uniform", "low": 1e-4, "high": 1e2},
@@ -87,7 +88,7 @@ def cheap(trials: str) -> dict[str, float]:
         first: list[float] = []
         session = _session(Path(folder), {"logistic_regression": over}, int(trials), 2)
         result = session.run(PoolBackend(), lambda *_: first or first.append(_resident()))
-        drawn = picture.picture(result, dict(session.params.space))
+        drawn = search_picture.picture(result, dict(session.params.space))
         page = report.render(result, drawn, session.sentence(result))
         result.table()
         grown = _resident() - first[0]
@@ -95,9 +96,9 @@ def cheap(trials: str) -> dict[str, float]:
 
 
 def _session(folder: Path, spaces: dict[str, Any], trials: int, folds: int) -> Any:
-    from wine_assets.execution.trials.session import Session
-    from wine_assets.ml import dataset, sources
-    from wine_assets.ml.search.params import SearchParams
+    from wine_assets.data import dataset, sources
+    from wine_assets.search.params import SearchParams
+    from wine_assets.search.search import Session
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     search = {

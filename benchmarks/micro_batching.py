@@ -85,7 +85,8 @@ def _forest(reference: reference_model.Reference) -> bytes:
     """Fit a random forest on the bundled wine data, and export it."""
     from sklearn.ensemble import RandomForestClassifier
 
-    from wine_assets.ml import export, training
+    from wine_assets.models import training
+    from wine_assets.models.onnx import export
 
     data = training.training_data(reference.frame)
     estimator = RandomForestClassifier(TREES, random_state=0)

@@ -16,22 +16,23 @@ class Reference(NamedTuple):
     @property
     def rows(self) -> Any:
         """The features that it was fitted on: a float64 frame [178, 13]."""
-        from wine_assets.ml import dataset
+        from wine_assets.data import dataset
 
         return dataset.features_and_target(self.frame)[0]
 
 
 def reference() -> Reference:
     """Fit `LogisticRegression(max_iter=5000, C=0.01)` on the bundled wine data, and export it."""
-    from wine_assets.ml.hyperparameters import REFERENCE
+    from wine_assets.models.hyperparameters import REFERENCE
 
     return fitted(REFERENCE)
 
 
 def fitted(hyperparameters: Any) -> Reference:
     """Fit a logistic regression on the bundled wine data, and export it."""
-    from wine_assets.ml import dataset, sources, training
-    from wine_assets.ml.families.logistic_regression import LogisticRegressionFamily
+    from wine_assets.data import dataset, sources
+    from wine_assets.models import training
+    from wine_assets.models.families.logistic_regression import LogisticRegressionFamily
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     estimator = training.train(frame, hyperparameters).estimator
@@ -53,7 +54,7 @@ def released(folder: Path) -> Path:
 
 def release(folder: str) -> str:
     """Release the reference model as the pipeline does."""
-    from wine_assets.ml import release
+    from wine_assets.release import publishing as release
 
     estimator, model, frame = reference()
     candidate = release.Candidate(model, estimator, frame, {})

@@ -173,8 +173,8 @@ def _tell(scores: list[float]) -> None:
 
 def overhead() -> tuple[float, float]:
     """Return the wall seconds that a worker takes to start, and for a short trial beyond those of the trial itself."""
-    from wine_assets.execution.trials.pool import run_in_workers
-    from wine_assets.execution.trials.workers import Workers
+    from wine_assets.search.backends.pool import run_in_workers
+    from wine_assets.search.workers.processes import Workers
 
     conductor, workload = _short_trials()
     began = time.perf_counter()
@@ -188,7 +188,7 @@ def overhead() -> tuple[float, float]:
 
 def ray_overhead() -> tuple[float, float]:
     """Return the same of Ray: what a cluster takes to start and end, and a short trial on it beyond its own seconds."""
-    from wine_assets.execution.trials.backends import RayBackend, run_trials
+    from wine_assets.search.backends.registry import RayBackend, run_trials
 
     came: list[float] = []
     conductor, workload = _short_trials(lambda _: came.append(time.perf_counter()))
@@ -215,12 +215,12 @@ def _fixed(costs: list[tuple[float, float]]) -> float:
 
 def _short_trials(record: Callable[[Any], None] = lambda _: None) -> tuple[Any, Any]:
     """Return a conductor of short trials, and what they have in common."""
-    from wine_assets.execution.trials.workload import Workload
-    from wine_assets.ml import dataset, sources
-    from wine_assets.ml.search.conductor import Budget, Conductor
-    from wine_assets.ml.search.objective import ObjectiveParams
-    from wine_assets.ml.search.space import Space
-    from wine_assets.ml.search.strategies import Random
+    from wine_assets.data import dataset, sources
+    from wine_assets.search.objective import ObjectiveParams
+    from wine_assets.search.space import Space
+    from wine_assets.search.strategies import Random
+    from wine_assets.search.study import Budget, Conductor
+    from wine_assets.search.trial_context import Workload
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     X, y = dataset.features_and_target(frame)

@@ -81,12 +81,12 @@ def fingerprint() -> dict[str, float]:
 
 
 def _pipeline(path: Path) -> dict[str, float]:
-    from wine_assets.ml import dataset, sources, validation
+    from wine_assets.data import checks, dataset, sources
 
     start = time.perf_counter()
     table = sources.load(sources.FileSource(path=str(path)))
     loaded = time.perf_counter()
-    outcomes = validation.validate(table.frame, table.layout)
+    outcomes = checks.validate(table.frame, table.layout)
     validated = time.perf_counter()
     binarized = dataset.binarize(table.frame, dataset.BinarizeParams())
     end = time.perf_counter()
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, float]:
 
 
 def _fingerprint(path: Path) -> dict[str, float]:
-    from wine_assets.ml import sources
+    from wine_assets.data import sources
 
     return {"wall": measure.seconds(lambda: sources.fingerprint(sources.FileSource(path=str(path))))}
 

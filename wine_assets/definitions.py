@@ -3,17 +3,18 @@
 import dagster as dg
 
 from wine_assets import settings
-from wine_assets.execution.compute import override
-from wine_assets.orchestration import jobs, resources, search_assets, sensors
+from wine_assets.compute.request import override
+from wine_assets.orchestration import jobs, resources, sensors
+from wine_assets.orchestration.assets import search
 
 
 def build_definitions() -> dg.Definitions:
     """Return the definitions that the settings describe; raise a WineAssetsError for settings that make no sense."""
-    asked = {step.name: step.request for step in jobs.STEPS} | {search_assets.NAME: search_assets.REQUEST}
+    asked = {step.name: step.request for step in jobs.STEPS} | {search.NAME: search.REQUEST}
     requests = override(asked, settings.compute_overrides())
     steps = [step.asset(requests[step.name]) for step in jobs.STEPS]
     return dg.Definitions(
-        assets=[*steps, search_assets.asset(requests[search_assets.NAME])],
+        assets=[*steps, search.asset(requests[search.NAME])],
         jobs=[jobs.training_job, jobs.data_job, jobs.search_job],
         schedules=[jobs.training_schedule()],
         sensors=[sensors.incoming_sensor],

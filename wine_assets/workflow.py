@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wine_assets.errors import HyperparameterError
 
 if TYPE_CHECKING:
-    from wine_assets.ml.hyperparameters import Hyperparameters
-    from wine_assets.ml.search.params import SearchParams
-    from wine_assets.ml.search.result import SearchResult
+    from wine_assets.models.hyperparameters import Hyperparameters
+    from wine_assets.search.params import SearchParams
+    from wine_assets.search.result import SearchResult
 
 
 def training_workflow(hyperparameters: "Mapping[str, Any] | Hyperparameters | None" = None) -> Any:
@@ -24,8 +24,9 @@ def training_workflow(hyperparameters: "Mapping[str, Any] | Hyperparameters | No
     A typed object means what a mapping of the fields that were set in it would mean. Raise HyperparameterError
     for what the typed model refuses.
     """
-    from wine_assets.ml import dataset, sources, training
-    from wine_assets.ml.hyperparameters import DEFAULT_FAMILY, validated
+    from wine_assets.data import dataset, sources
+    from wine_assets.models import training
+    from wine_assets.models.hyperparameters import DEFAULT_FAMILY, validated
 
     given = {"family": DEFAULT_FAMILY} | _given(hyperparameters)
     typed = validated({"scaler": "none"} | given if given["family"] == "logistic_regression" else given)
@@ -34,7 +35,7 @@ def training_workflow(hyperparameters: "Mapping[str, Any] | Hyperparameters | No
 
 
 def _given(hyperparameters: Any) -> dict[str, Any]:
-    from wine_assets.ml.hyperparameters import MODELS
+    from wine_assets.models.hyperparameters import MODELS
 
     if isinstance(hyperparameters, MODELS):
         fields = hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
@@ -61,7 +62,7 @@ def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, jo
     With a folder for its journal, the same search goes on where it was stopped. Raise SearchError for what can't be
     searched, and FailedSearchError when too few trials came to a score.
     """
-    from wine_assets.execution.trials import preloading
+    from wine_assets.search.workers import preloading
 
     preloading.preload()
     try:
@@ -71,10 +72,11 @@ def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, jo
 
 
 def _searched(search: "Mapping[str, Any] | SearchParams | None", journal: Path | None) -> Tuned:
-    from wine_assets.execution.trials.backends import PoolBackend
-    from wine_assets.execution.trials.session import Session
-    from wine_assets.ml import dataset, sources, training
-    from wine_assets.ml.search.params import SearchParams
+    from wine_assets.data import dataset, sources
+    from wine_assets.models import training
+    from wine_assets.search.backends.registry import PoolBackend
+    from wine_assets.search.params import SearchParams
+    from wine_assets.search.search import Session
 
     params = search if isinstance(search, SearchParams) else SearchParams.model_validate(search or {})
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets_tests.inference.published import publishable
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.published_models import publishable
+from wine_assets_tests.support.wine_frames import wine
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ROWS: list[dict[str, Any]] = json.loads(wine().drop(columns="target").to_json(orient="records"))

@@ -16,10 +16,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.ml.hyperparameters import REFERENCE, GradientBoostingHyperparameters, LogisticRegressionHyperparameters
-from wine_assets.ml.search.params import SearchParams
+from wine_assets.models.hyperparameters import (
+    REFERENCE,
+    GradientBoostingHyperparameters,
+    LogisticRegressionHyperparameters,
+)
+from wine_assets.search.params import SearchParams
 from wine_assets.workflow import search_workflow, training_workflow
-from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS
+from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS
 
 # The figures of the reference run; their last digits depend on the processor.
 PROBABILITIES = [
@@ -151,7 +155,7 @@ def test_another_family_is_fitted_where_it_is_named(given_as: Any, rows: Any) ->
 def test_what_the_model_refuses_is_refused_before_anything_is_read(
     refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wine_assets.ml.sources.load", lambda _: pytest.fail("the data were read"))
+    monkeypatch.setattr("wine_assets.data.sources.load", lambda _: pytest.fail("the data were read"))
     with pytest.raises(HyperparameterError):
         training_workflow(refused)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from wine_assets.cli import models, serve
-from wine_assets.cli.sentences import sentences
+from wine_assets.cli.commands import models, serve
+from wine_assets.cli.error_handling import sentences
 from wine_assets.errors import MissingExtraError
 
 _PIPELINE = {
@@ -40,9 +40,9 @@ def _add(app: typer.Typer, name: str, text: str) -> None:
     if importlib.util.find_spec("dagster") is None:
         app.command(name=name, help=text, context_settings=_ANY_ARGUMENTS)(_missing(name))
         return
-    from wine_assets.cli import commands, search
+    from wine_assets.cli.commands import pipeline, search
 
-    app.command(name=name, help=text)(getattr(search if name == "search" else commands, name))
+    app.command(name=name, help=text)(getattr(search if name == "search" else pipeline, name))
 
 
 def _missing(name: str) -> Callable[..., None]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wine_assets.cli import requests
+from wine_assets.cli import job_config
 
 PANEL = "Data"
 
@@ -40,9 +40,9 @@ def given(  # noqa: PLR0913 - the options that there are
     class_column: str | None,
     feature: list[str] | None,
     negative_class: list[str] | None,
-) -> requests.DataOptions:
+) -> job_config.DataOptions:
     """Return what was given, with nothing for what wasn't."""
-    return requests.DataOptions(
+    return job_config.DataOptions(
         source=source or "",
         query=query or "",
         database=database or "",

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 
-from wine_assets.cli import interruption
+from wine_assets.cli import signals
 from wine_assets.errors import MissingExtraError, as_sentence
 
 BAD_USAGE = 2
@@ -25,7 +25,7 @@ def main() -> None:
         sys.stderr.write(f"{MissingExtraError(_extra(), 'The command line')}\n")
         sys.exit(BAD_USAGE)
     _tune_for_one_command()
-    with interruption.watched():
+    with signals.watched():
         status = _stoppable()
     sys.exit(status)
 
@@ -52,16 +52,16 @@ def _stoppable() -> int:
     try:
         status = _command()
     except BaseException:  # Dagster has exceptions of its own for signals, of no common kind
-        if not interruption.came():
+        if not signals.came():
             raise
-    number = interruption.came()
+    number = signals.came()
     if number is None:
         return status
     sys.stderr.write(
         f"Stopped by {number.name}: what was made so far is kept, and all else stays as it was. "
         "Type the same command again to go on.\n"
     )
-    return interruption.STATUS_OF_A_SIGNAL + number
+    return signals.STATUS_OF_A_SIGNAL + number
 
 
 def _command() -> int:

@@ -10,13 +10,13 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from wine_assets.execution.trials.ray_params import TrialRequest
-from wine_assets.ml.evaluation import EvaluationParams
-from wine_assets.ml.hyperparameters import MODELS
-from wine_assets.ml.prediction import PredictionsParams
-from wine_assets.ml.search.conductor import Budget, Failures
-from wine_assets.ml.search.objective import ObjectiveParams
-from wine_assets.ml.typed import Typed
+from wine_assets.config import Typed
+from wine_assets.evaluation.cross_validation import EvaluationParams
+from wine_assets.models.hyperparameters import MODELS
+from wine_assets.models.prediction import PredictionsParams
+from wine_assets.search.backends.ray.params import TrialRequest
+from wine_assets.search.objective import ObjectiveParams
+from wine_assets.search.study import Budget, Failures
 
 _NUMBERS: dict[Any, tuple[type[int | float], str]] = {int: (int, "a whole number"), float: (float, "a number")}
 

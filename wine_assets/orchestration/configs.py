@@ -5,16 +5,16 @@ from typing import Any, ClassVar, Literal, get_args
 import dagster as dg
 from pydantic import Field
 
-from wine_assets.ml.dataset import BinarizeParams
-from wine_assets.ml.evaluation import EvaluationParams
-from wine_assets.ml.hyperparameters import (
+from wine_assets.config import Typed
+from wine_assets.data.dataset import BinarizeParams
+from wine_assets.data.sources import BundledSource, FileSource, SqlSource
+from wine_assets.evaluation.cross_validation import EvaluationParams
+from wine_assets.models.hyperparameters import (
     GradientBoostingHyperparameters,
     Hyperparameters,
     LogisticRegressionHyperparameters,
 )
-from wine_assets.ml.prediction import PredictionsParams
-from wine_assets.ml.sources import BundledSource, FileSource, SqlSource
-from wine_assets.ml.typed import Typed
+from wine_assets.models.prediction import PredictionsParams
 
 
 class BundledSourceConfig(dg.Config, BundledSource):

@@ -6,7 +6,11 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import SettingsError
-from wine_assets.orchestration import search_assets, searches
+from wine_assets.orchestration import search_steps
+from wine_assets.orchestration.assets import search
+from wine_assets.orchestration.assets.data import binarized_wine, raw_wine
+from wine_assets.orchestration.assets.model import model_evaluation, wine_model, wine_model_onnx, wine_predictions
+from wine_assets.orchestration.assets.release import released_model
 from wine_assets.orchestration.configs import (
     DataConfig,
     TrainingConfig,
@@ -15,9 +19,6 @@ from wine_assets.orchestration.configs import (
     run_config,
     training_configs,
 )
-from wine_assets.orchestration.data_assets import binarized_wine, raw_wine
-from wine_assets.orchestration.model_assets import model_evaluation, wine_model, wine_model_onnx, wine_predictions
-from wine_assets.orchestration.release_assets import released_model
 from wine_assets.orchestration.search_configs import SearchJobConfig
 
 DATA_STEPS = (raw_wine, binarized_wine)
@@ -38,7 +39,7 @@ def _data_mapping(config: DataConfig) -> dict[str, Any]:
 @dg.config_mapping
 def _search_mapping(config: SearchJobConfig) -> dict[str, Any]:
     data = run_config(data_configs(config))
-    return {"ops": {**data["ops"], search_assets.NAME: {"config": searches.fields(config)}}}
+    return {"ops": {**data["ops"], search.NAME: {"config": search_steps.fields(config)}}}
 
 
 training_job = dg.define_asset_job(
@@ -57,7 +58,7 @@ data_job = dg.define_asset_job(
 
 search_job = dg.define_asset_job(
     "search_job",
-    selection=[*(step.name for step in DATA_STEPS), search_assets.NAME],
+    selection=[*(step.name for step in DATA_STEPS), search.NAME],
     config=_search_mapping,
     description="From rows to the best hyperparameters. A bad config is refused at launch, before any asset runs.",
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wine_assets.ml.search.conductor import Conductor
+from wine_assets.search.study import Conductor
 
 FIRST_PAUSE_S = 5.0
 LONGER_BY = 1 / 40

@@ -9,8 +9,8 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import MissingExtraError, SettingsError
-from wine_assets.orchestration.io import FORMATS, STORED, ArtifactIOManager, stored
-from wine_assets.orchestration.searches import CHUNKS, ChunkIOManager
+from wine_assets.orchestration.io_managers import FORMATS, STORED, ArtifactIOManager, stored
+from wine_assets.orchestration.search_steps import CHUNKS, ChunkIOManager
 
 _RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VARIABLE, settings.EXECUTOR_VARIABLE]
 """What a step that is a Ray job of its own takes along from the run's environment, beside a PATH with `dagster`."""

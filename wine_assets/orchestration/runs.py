@@ -13,12 +13,12 @@ from dagster._core.definitions.data_version import get_input_data_version_tag
 from dagster_shared.error import SerializableErrorInfo
 
 from wine_assets import errors
+from wine_assets.data import sources
 from wine_assets.errors import SourceError, as_sentence
-from wine_assets.ml import sources
-from wine_assets.orchestration import best, io, versions
+from wine_assets.orchestration import best_hyperparameters, data_versions, io_managers
 from wine_assets.orchestration.configs import SourceConfig, TrainingConfig, data_configs, training_configs
-from wine_assets.orchestration.guardian import guarded
 from wine_assets.orchestration.jobs import DATA_STEPS, STEPS
+from wine_assets.orchestration.run_watchdog import guarded
 from wine_assets.orchestration.steps import Step
 
 Listener = Callable[[dg.DagsterEvent], None]
@@ -54,7 +54,9 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     a row; an asset whose file is gone is stale, too. A source that can't be reached makes all of them stale, so
     that the run says why.
     """
-    return _stale(instance, STEPS, config.source, training_configs(best.with_resolved(instance, config)))
+    return _stale(
+        instance, STEPS, config.source, training_configs(best_hyperparameters.with_resolved(instance, config))
+    )
 
 
 def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:
@@ -122,10 +124,10 @@ def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str,
     Beside them are the `run_id` that it is of, its `data_version`, and the `inputs` that it was made of: the data
     version of each, by name.
     """
-    records = {step: versions.chosen(instance, run_id, dg.AssetKey(step.name)) for step in STEPS}
+    records = {step: data_versions.chosen(instance, run_id, dg.AssetKey(step.name)) for step in STEPS}
     return {
         step.name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
-        | {"run_id": record.run_id, "data_version": versions.recorded(record), "inputs": _inputs(step, record)}
+        | {"run_id": record.run_id, "data_version": data_versions.recorded(record), "inputs": _inputs(step, record)}
         for step, record in records.items()
         if record is not None and record.asset_materialization is not None
     }
@@ -133,7 +135,7 @@ def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str,
 
 def metadata_of(instance: dg.DagsterInstance, name: str, run_id: str) -> dict[str, Any]:
     """Return the metadata of one asset's materialization by this run, or else of its newest, as plain values."""
-    record = versions.chosen(instance, run_id, dg.AssetKey(name))
+    record = data_versions.chosen(instance, run_id, dg.AssetKey(name))
     materialization = record.asset_materialization if record is not None else None
     return {key: value.value for key, value in materialization.metadata.items()} if materialization is not None else {}
 
@@ -188,11 +190,11 @@ def _made_of(config: dg.Config | None) -> dict[str, Any]:
 
 
 def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
-    record = versions.latest(instance, dg.AssetKey(step.name))
-    if record is None or record.asset_materialization is None or versions.recorded(record) != expected:
+    record = data_versions.latest(instance, dg.AssetKey(step.name))
+    if record is None or record.asset_materialization is None or data_versions.recorded(record) != expected:
         return False
-    path = io.artifact_path(step.name, expected, step.format_name)
-    return io.is_whole(path, record.asset_materialization.metadata)
+    path = io_managers.artifact_path(step.name, expected, step.format_name)
+    return io_managers.is_whole(path, record.asset_materialization.metadata)
 
 
 def _sentence(event: dg.DagsterEvent) -> str:

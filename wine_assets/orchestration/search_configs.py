@@ -5,14 +5,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from wine_assets.execution.trials.backends import DaskBackend, PoolBackend, RayBackend, StepsBackend
-from wine_assets.execution.trials.ray_params import Asha, Node, TrialRequest, WorkerNodes
-from wine_assets.ml.search.conductor import Budget, Failures
-from wine_assets.ml.search.objective import ObjectiveParams
-from wine_assets.ml.search.params import SearchParams
-from wine_assets.ml.search.space import Distribution, FamilySpace
-from wine_assets.ml.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy
 from wine_assets.orchestration.configs import NEGATIVE_CLASSES, SOURCE, SourceConfig
+from wine_assets.search.backends.ray.params import Asha, Node, TrialRequest, WorkerNodes
+from wine_assets.search.backends.registry import DaskBackend, PoolBackend, RayBackend, StepsBackend
+from wine_assets.search.objective import ObjectiveParams
+from wine_assets.search.params import SearchParams
+from wine_assets.search.space import Distribution, FamilySpace
+from wine_assets.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy
+from wine_assets.search.study import Budget, Failures
 
 
 class GridStrategyConfig(dg.Config, GridStrategy):

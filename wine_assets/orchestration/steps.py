@@ -9,11 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from wine_assets.compute import limits
+from wine_assets.compute.request import ComputeRequest
+from wine_assets.data.checks import CheckOutcome, CheckSpec
 from wine_assets.errors import SourceError, TimeLimitError, UnreachableSourceError, WineAssetsError
-from wine_assets.execution import limits
-from wine_assets.execution.compute import ComputeRequest
-from wine_assets.ml.validation import CheckOutcome, CheckSpec
-from wine_assets.orchestration import io, versions
+from wine_assets.orchestration import data_versions, io_managers
 from wine_assets.orchestration.interrupts import never_retried
 
 Frame = Any
@@ -81,7 +81,7 @@ class Step:
 
     def version(self, made_of: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         """Return the data version that the asset has, or will have, when it is made of these."""
-        return versions.data_version(self.name, self.code_version, made_of, inputs)
+        return data_versions.data_version(self.name, self.code_version, made_of, inputs)
 
     def asset(self, request: ComputeRequest) -> dg.AssetsDefinition:
         """Return the Dagster asset, held to `request`."""
@@ -91,7 +91,7 @@ class Step:
             owners=OWNERS,
             kinds=set(self.kinds),
             deps=self.after,
-            ins={name: dg.AssetIn(input_manager_key=io.STORED) for name in self.inputs},
+            ins={name: dg.AssetIn(input_manager_key=io_managers.STORED) for name in self.inputs},
             io_manager_key=self.format_name,
             code_version=self.code_version,
             op_tags=request.op_tags(),
@@ -145,8 +145,8 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
                 made = declared.compute(**_arguments(declared, context, given))
                 if not made.refusals:
                     version = _version(declared, context, made, given.get("config"))
-                    path = io.artifact_path(declared.name, version, declared.format_name)
-                    stored = io.store(made.value, path, declared.format_name)
+                    path = io_managers.artifact_path(declared.name, version, declared.format_name)
+                    stored = io_managers.store(made.value, path, declared.format_name)
         except WineAssetsError as error:
             yield from _readable(declared, error)
             raise dg.Failure(str(error), allow_retries=isinstance(error, _WORTH_A_RETRY)) from error
@@ -163,7 +163,7 @@ def _arguments(declared: Step, context: dg.AssetExecutionContext, given: Mapping
 
 
 def _read(value: Any) -> Any:
-    return value.read() if isinstance(value, io.Stored) else value
+    return value.read() if isinstance(value, io_managers.Stored) else value
 
 
 def _signed_for_dagster(compute: Callable[..., Iterator[Any]], declared: Step) -> Callable[..., Iterator[Any]]:
@@ -209,7 +209,8 @@ def _version(declared: Step, context: dg.AssetExecutionContext, made: Made, conf
     if made_of is None:
         made_of = config.model_dump(mode="json") if config is not None else {}
     inputs = {
-        name: versions.consumed(context.instance, context.run.run_id, dg.AssetKey(name)) for name in declared.inputs
+        name: data_versions.consumed(context.instance, context.run.run_id, dg.AssetKey(name))
+        for name in declared.inputs
     }
     return declared.version(made_of, inputs)
 

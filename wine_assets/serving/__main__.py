@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from wine_assets.errors import MissingExtraError, SettingsError, WineAssetsError
-from wine_assets.serving import logs, settings
+from wine_assets.serving import settings
+from wine_assets.serving.observability import logs
 from wine_assets.serving.settings import ServeSettings
 
 FAILED, BAD_USAGE = 1, 2

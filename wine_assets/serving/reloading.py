@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from wine_assets.errors import WineAssetsError
 from wine_assets.inference import ModelRepository, Predictor, Promotion
-from wine_assets.serving.logs import log
-from wine_assets.serving.metrics import Metrics
-from wine_assets.serving.plane import Served
+from wine_assets.serving.data_plane import Served
+from wine_assets.serving.observability.logs import log
+from wine_assets.serving.observability.metrics import Metrics
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0

@@ -15,20 +15,20 @@ import uvicorn
 
 from wine_assets.errors import ArtifactError
 from wine_assets.inference import ModelRepository
-from wine_assets.serving import telemetry
-from wine_assets.serving.app import App, Options
-from wine_assets.serving.bearer import Bearer
-from wine_assets.serving.budget import Budget
-from wine_assets.serving.connection import LimitedConnection, Limits
-from wine_assets.serving.drift_watch import DriftWatch
-from wine_assets.serving.hosts import Hosts
-from wine_assets.serving.logs import log
-from wine_assets.serving.metrics import Metrics
-from wine_assets.serving.plane import DataPlane, Served
+from wine_assets.serving.auth import Bearer
+from wine_assets.serving.data_plane import DataPlane, Served
+from wine_assets.serving.http.allowed_hosts import Hosts
+from wine_assets.serving.http.body_memory import Budget
+from wine_assets.serving.http.connection import LimitedConnection, Limits
+from wine_assets.serving.http.routes import App, Options
+from wine_assets.serving.observability import telemetry
+from wine_assets.serving.observability.drift_watch import DriftWatch
+from wine_assets.serving.observability.logs import log
+from wine_assets.serving.observability.metrics import Metrics
 from wine_assets.serving.reloading import Reloader
 from wine_assets.serving.settings import ServeSettings, inherited_socket
 
-_GRPC = "wine_assets.serving.grpc_api.server"
+_GRPC = "wine_assets.serving.grpc.server"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

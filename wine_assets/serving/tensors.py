@@ -11,7 +11,7 @@ from wine_assets.errors import InputError
 from wine_assets.inference import features
 from wine_assets.inference.features import Rows
 from wine_assets.inference.predictor import INPUT
-from wine_assets.serving.refusals import InvalidRequestError
+from wine_assets.serving.errors import InvalidRequestError
 
 DATATYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_assets.serving.logs import log
+from wine_assets.serving.observability.logs import log
 from wine_assets.serving.settings import SHARED_FIGURES_VARIABLE, SOCKET_VARIABLE, ServeSettings
 
 _POLL_S = 0.1

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 
+from wine_assets.evaluation import cross_validation
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets.ml import evaluation
-from wine_assets.ml.hyperparameters import GradientBoostingHyperparameters
-from wine_assets_tests.serving.models import KINDS, ORIGIN, content_of, named_rows, promote
-from wine_assets_tests.serving.running import Running, running, wait_until
-from wine_assets_tests.wines import DEFAULT, exported, wine
+from wine_assets.models.hyperparameters import GradientBoostingHyperparameters
+from wine_assets_tests.support.serving.models import KINDS, ORIGIN, content_of, named_rows, promote
+from wine_assets_tests.support.serving.server_process import Running, running, wait_until
+from wine_assets_tests.support.wine_frames import DEFAULT, exported, wine
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
     """Two versions with the figures of their evaluation; the first is champion."""
     repository = ModelRepository(tmp_path_factory.mktemp("models") / "wine")
     for kind in KINDS:
-        metrics = dict(evaluation.evaluate(wine(), kind, evaluation.EvaluationParams()).metrics)
+        metrics = dict(cross_validation.evaluate(wine(), kind, cross_validation.EvaluationParams()).metrics)
         repository.publish(exported(kind), msgspec.structs.replace(content_of(kind), metrics=metrics), ORIGIN)
     promote(repository, 1)
     return repository

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wine_assets import definitions, settings
-from wine_assets_tests.cli.command_line import QUICK, called, variables
+from wine_assets_tests.support.command_line import QUICK, called, variables
 
 
 @pytest.fixture(autouse=True)

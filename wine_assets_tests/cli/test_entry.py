@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from wine_assets.cli import training
+from wine_assets.cli.commands import training
 from wine_assets.orchestration import instance
-from wine_assets_tests.cli.command_line import called, is_sentence
+from wine_assets_tests.support.command_line import called, is_sentence
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from wine_assets.cli.options import FamilyOptions, OptionGroup, with_options
-from wine_assets.ml.hyperparameters import MODELS
-from wine_assets.ml.typed import Typed
+from wine_assets.config import Typed
+from wine_assets.models.hyperparameters import MODELS
 
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
 

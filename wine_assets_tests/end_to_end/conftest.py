@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from wine_assets_tests.cli.command_line import variables
+from wine_assets_tests.support.command_line import variables
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 
 from wine_assets import definitions, settings
 from wine_assets.files import TEMPORARY_PREFIX, sha256_of_file
-from wine_assets_tests.cli.command_line import (
+from wine_assets_tests.support.command_line import (
     ASSETS,
     MODEL_ASSETS,
     QUICK,

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from wine_assets_tests.browser.server import Server, running_server
-from wine_assets_tests.execution.trials.processes import eventually
+from wine_assets_tests.support.processes import eventually
 
 # One worker runs all of them when tests are distributed by groups, so that there is one server to start.
 pytestmark = [pytest.mark.xdist_group("cancel"), pytest.mark.timeout(600)]

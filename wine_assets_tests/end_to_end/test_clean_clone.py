@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wine_assets_tests.cli.command_line import Ended, variables
+from wine_assets_tests.support.command_line import Ended, variables
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = re.compile("failed to fetch|dns error|could not connect|connection (refused|error)", re.IGNORECASE)

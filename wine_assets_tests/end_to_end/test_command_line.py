@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from wine_assets.files import TEMPORARY_PREFIX
-from wine_assets_tests.cli.command_line import (
+from wine_assets_tests.support.command_line import (
     ASSETS,
     MODEL_ASSETS,
     PROGRAM,
@@ -32,7 +32,7 @@ from wine_assets_tests.cli.command_line import (
     runs,
     started,
 )
-from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS
+from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\u2500-\u257f]")
 HEAVY = {"sklearn", "pandas", "onnx", "skl2onnx", "onnxruntime", "matplotlib", "pyarrow", "pandera", "scipy"}

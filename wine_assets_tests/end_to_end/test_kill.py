@@ -17,10 +17,10 @@ from wine_assets.files import TEMPORARY_PREFIX
 from wine_assets.inference import ModelRepository
 from wine_assets.inference.manifest import content_sha256
 from wine_assets.inference.predictor import Predictor
-from wine_assets.orchestration import instance, io, jobs, runs, versions
-from wine_assets_tests.cli.command_line import ASSETS
-from wine_assets_tests.cli.command_line import runs as recorded_runs
+from wine_assets.orchestration import data_versions, instance, io_managers, jobs, runs
 from wine_assets_tests.end_to_end.warm import WarmProgram, warm_program
+from wine_assets_tests.support.command_line import ASSETS
+from wine_assets_tests.support.command_line import runs as recorded_runs
 
 KILLS = 50
 SOAK_KILLS = 500
@@ -65,9 +65,9 @@ def _whole_frame(path: Path) -> None:
 
 
 def _whole_estimator(path: Path) -> None:
-    from wine_assets.ml import estimators
+    from wine_assets.models.formats import skops_file
 
-    assert hasattr(estimators.load(path), "predict_proba")
+    assert hasattr(skops_file.load(path), "predict_proba")
 
 
 def _whole_model(path: Path) -> None:
@@ -124,9 +124,9 @@ class Disk:
     def _check_records(self) -> None:
         with instance.quiet_instance(self._home) as dagster:
             for name in ASSETS:
-                record = versions.latest(dagster, dg.AssetKey(name))
+                record = data_versions.latest(dagster, dg.AssetKey(name))
                 assert record is not None
-                path = io.artifact_path(name, versions.recorded(record), FORMATS[name])
+                path = io_managers.artifact_path(name, data_versions.recorded(record), FORMATS[name])
                 assert path.exists(), f"{name} is on record, and its file is gone"
                 self._check_file(path)
                 if name == "model_evaluation":
@@ -183,11 +183,11 @@ def _results(home: settings.Home) -> dict[str, str]:
 
 
 def _content(path: Path) -> bytes:
-    from wine_assets.ml import estimators
+    from wine_assets.models.formats import skops_file
 
     if path.suffix != ".skops":
         return path.read_bytes()
-    model = estimators.load(path)[-1]
+    model = skops_file.load(path)[-1]
     return bytes(model.coef_.tobytes() + model.intercept_.tobytes())
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wine_assets_tests.inference.published import publishable
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.published_models import publishable
+from wine_assets_tests.support.wine_frames import wine
 
 ROOT = Path(__file__).parents[2]
 MOST_PACKAGES = 8

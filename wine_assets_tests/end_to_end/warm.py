@@ -18,14 +18,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wine_assets_tests.cli.command_line import Ended, environment
+from wine_assets_tests.support.command_line import Ended, environment
 
 LIBRARIES = (
     "dagster", "fsspec", "matplotlib.figure", "matplotlib.backends.backend_agg", "onnx", "pandas",
     "pandera.pandas", "pyarrow.parquet", "rich.console", "skl2onnx", "sklearn.calibration", "sklearn.datasets",
     "sklearn.inspection", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline",
-    "sklearn.preprocessing", "skops.io", "sqlalchemy", "threadpoolctl", "typer", "wine_assets.cli.commands",
-    "wine_assets.definitions", "wine_assets.ml.review", "wine_assets.ml.table_layout",
+    "sklearn.preprocessing", "skops.io", "sqlalchemy", "threadpoolctl", "typer", "wine_assets.cli.commands.pipeline",
+    "wine_assets.definitions", "wine_assets.reports.evaluation_report", "wine_assets.data.columns",
 )  # fmt: skip
 """All that a run imports but onnxruntime, which opens a database and starts a thread that a fork would not survive."""
 

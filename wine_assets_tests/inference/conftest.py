@@ -4,7 +4,7 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets.inference.manifest import Content, Provenance
-from wine_assets_tests.inference.published import PROVENANCE, Publishable, publishable
+from wine_assets_tests.support.published_models import PROVENANCE, Publishable, publishable
 
 
 @pytest.fixture(scope="session")

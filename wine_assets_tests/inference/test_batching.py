@@ -9,8 +9,8 @@ import pytest
 
 from wine_assets.errors import InputError, WineAssetsError
 from wine_assets.inference import AsyncPredictor, Batching, Predictor
-from wine_assets_tests.inference.published import Publishable
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.published_models import Publishable
+from wine_assets_tests.support.wine_frames import wine
 
 
 class Counted(Predictor):

@@ -12,8 +12,8 @@ import pytest
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.inference.__main__ import main
-from wine_assets_tests.inference.published import Publishable
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.published_models import Publishable
+from wine_assets_tests.support.wine_frames import wine
 
 
 def _lines(count: int) -> list[str]:

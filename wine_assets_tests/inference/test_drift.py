@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp, norm
 from wine_assets.errors import InputError
 from wine_assets.inference.drift import count, ks, psi
 from wine_assets.inference.manifest import Content, Histogram
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.wine_frames import wine
 
 
 def test_values_are_counted_where_they_lie_and_those_beyond_in_the_outer_bins() -> None:

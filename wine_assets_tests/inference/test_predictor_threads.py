@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from wine_assets.inference import Predictor
-from wine_assets_tests.inference.published import Publishable
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.published_models import Publishable
+from wine_assets_tests.support.wine_frames import wine
 
 
 @pytest.fixture(scope="module")

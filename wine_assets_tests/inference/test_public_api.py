@@ -8,7 +8,7 @@ import pytest
 
 from wine_assets import inference
 from wine_assets.inference import ModelRepository, WineAssetsError
-from wine_assets_tests.wines import wine
+from wine_assets_tests.support.wine_frames import wine
 
 HEAVY = ["pandas", "pyarrow", "sklearn", "scipy", "onnx", "dagster", "pydantic", "matplotlib", "sqlalchemy", "typer"]
 

@@ -10,7 +10,7 @@ import pytest
 from wine_assets.errors import ArtifactError, ConflictError, RepositoryError
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.inference.store import LocalStore
-from wine_assets_tests.inference.published import PROVENANCE, Publishable, publishable
+from wine_assets_tests.support.published_models import PROVENANCE, Publishable, publishable
 
 
 def _promote(repository: ModelRepository, version: int) -> None:

@@ -18,8 +18,8 @@ import pytest
 from wine_assets.errors import WineAssetsError
 from wine_assets.files import TEMPORARY_PREFIX
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets_tests.inference.crash_disk import CALLS, Call, Disk, Tree, made, recorded
-from wine_assets_tests.inference.published import Publishable, publishable
+from wine_assets_tests.support.crash_disk import CALLS, Call, Disk, Tree, made, recorded
+from wine_assets_tests.support.published_models import Publishable, publishable
 
 REPORT = b"<!doctype html>"
 PUBLISH = """

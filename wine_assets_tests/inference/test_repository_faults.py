@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.inference.published import Publishable
+from wine_assets_tests.support.published_models import Publishable
 
 ROOT = Path(__file__).parents[2]
 EVERY_ERROR = 3
@@ -29,7 +29,7 @@ def _faults(released: ModelRepository, second: Publishable, folder: Path, errors
     (folder / "writes").mkdir()
     done = subprocess.run(
         [
-            *[sys.executable, "-m", "wine_assets_tests.inference.repository_faults"],
+            *[sys.executable, "-m", "wine_assets_tests.support.repository_faults"],
             *[str(released.folder), str(folder / "source"), str(folder / "writes"), str(errors)],
         ],
         env=_unmeasured(os.environ) | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -13,7 +13,7 @@ import pytest
 
 from wine_assets.errors import ConflictError
 from wine_assets.inference import ModelRepository, Promotion
-from wine_assets_tests.inference.published import Publishable
+from wine_assets_tests.support.published_models import Publishable
 
 ROOT = Path(__file__).parents[2]
 KILLS = 500
@@ -32,7 +32,7 @@ def test_five_hundred_killed_writers_leave_whole_versions_alone(
     source = ModelRepository(tmp_path / "source")
     first.publish(source)
     second.publish(source)
-    program = [sys.executable, "-m", "wine_assets_tests.inference.repository_killing"]
+    program = [sys.executable, "-m", "wine_assets_tests.support.repository_killer"]
     done = subprocess.run(
         [*program, str(released.folder), str(source.folder), str(KILLS), "1"],
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

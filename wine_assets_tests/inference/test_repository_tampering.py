@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from wine_assets.errors import ArtifactError, WineAssetsError
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets_tests.inference.published import Publishable
+from wine_assets_tests.support.published_models import Publishable
 
 FLIPS = 1_000
 SEED = 20_240_229

@@ -8,7 +8,7 @@ import pytest
 
 from wine_assets import settings
 from wine_assets.definitions import build_definitions
-from wine_assets_tests.orchestration.pipeline import REFERENCE, Pipeline
+from wine_assets_tests.support.pipeline import REFERENCE, Pipeline
 
 _VARIABLES = [value for name, value in vars(settings).items() if name.endswith("_VARIABLE")]
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from wine_assets_tests.orchestration.pipeline import MODEL_ASSETS, Pipeline
+from wine_assets_tests.support.pipeline import MODEL_ASSETS, Pipeline
 
 # Dagster's own tester of conditions selects assets with an argument that Dagster calls beta.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources` of function `AssetSelection.all`")

@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 
 from wine_assets.errors import ConfigurationError, HyperparameterError
-from wine_assets.ml.hyperparameters import GradientBoostingHyperparameters as GradientBoosting
-from wine_assets.ml.hyperparameters import Hyperparameters, LogisticRegressionHyperparameters
+from wine_assets.models.hyperparameters import GradientBoostingHyperparameters as GradientBoosting
+from wine_assets.models.hyperparameters import Hyperparameters, LogisticRegressionHyperparameters
 from wine_assets.orchestration.configs import (
     BinarizedWineConfig,
     DataConfig,

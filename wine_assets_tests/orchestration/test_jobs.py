@@ -12,7 +12,7 @@ from dagster._core.workspace.context import WorkspaceRequestContext
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from wine_assets import settings
-from wine_assets_tests.orchestration.pipeline import ASSETS, Pipeline, chain, failures, started
+from wine_assets_tests.support.pipeline import ASSETS, Pipeline, chain, failures, started
 
 # Dagster reads this deprecated property of its own whenever it loads a location that has a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars` is deprecated")

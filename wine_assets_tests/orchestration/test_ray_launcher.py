@@ -14,7 +14,7 @@ import pytest
 
 from wine_assets import settings
 from wine_assets.orchestration import instance
-from wine_assets_tests.execution.trials.processes import PATIENCE_S, eventually
+from wine_assets_tests.support.processes import PATIENCE_S, eventually
 
 pytestmark = [
     pytest.mark.soak,

@@ -9,8 +9,8 @@ from wine_assets import settings
 from wine_assets.definitions import build_definitions
 from wine_assets.errors import MissingExtraError, SettingsError
 from wine_assets.orchestration import resources
-from wine_assets.orchestration.io import FORMATS, ArtifactIOManager
-from wine_assets_tests.orchestration.pipeline import ASSETS, QUICK
+from wine_assets.orchestration.io_managers import FORMATS, ArtifactIOManager
+from wine_assets_tests.support.pipeline import ASSETS, QUICK
 
 
 def job_of_the_settings() -> dg.JobDefinition:

@@ -8,7 +8,7 @@ import pytest
 from wine_assets.orchestration import runs
 from wine_assets.orchestration.instance import quiet_instance
 from wine_assets.settings import Home
-from wine_assets_tests.orchestration.pipeline import ASSETS, QUICK
+from wine_assets_tests.support.pipeline import ASSETS, QUICK
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_mistake_of_the_programmer_is_named_by_its_step_and_its_root(
     def mistaken(*_: Any) -> None:
         raise RuntimeError("above it") from KeyError("root")
 
-    monkeypatch.setattr("wine_assets.ml.dataset.binarize", mistaken)
+    monkeypatch.setattr("wine_assets.data.dataset.binarize", mistaken)
     finished = _execute(project, job, ["raw_wine", "binarized_wine"])
     assert finished.error == "binarized_wine failed: KeyError: 'root'."
 

@@ -8,7 +8,7 @@ import pytest
 from wine_assets.definitions import build_definitions
 from wine_assets.errors import SettingsError
 from wine_assets.orchestration import jobs
-from wine_assets_tests.orchestration.pipeline import Pipeline, chain, started
+from wine_assets_tests.support.pipeline import Pipeline, chain, started
 
 
 def _requested(definitions: dg.Definitions) -> Any:

@@ -11,9 +11,9 @@ import pytest
 
 from wine_assets import settings
 from wine_assets.definitions import build_definitions
-from wine_assets.orchestration import versions
+from wine_assets.orchestration import data_versions
 from wine_assets.orchestration.instance import quiet_instance
-from wine_assets_tests.execution.trials.processes import eventually
+from wine_assets_tests.support.processes import eventually
 
 SEARCH = "hyperparameter_search"
 FITS = [1000, 1001, 1002, 200_000, 200_001]
@@ -39,7 +39,7 @@ def ran(home: settings.Home, backend: dict[str, Any]) -> tuple[list[dg.DagsterEv
     with quiet_instance(home) as instance:
         result = dg.execute_job(dg.reconstructable(search_job), instance, run_config=CONFIG | {"backend": backend})
         assert result.success
-        record = versions.latest(instance, dg.AssetKey(SEARCH))
+        record = data_versions.latest(instance, dg.AssetKey(SEARCH))
     assert record is not None
     assert record.asset_materialization is not None
     return list(result.all_events), pd.read_parquet(str(record.asset_materialization.metadata["path"].value))

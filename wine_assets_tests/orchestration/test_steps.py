@@ -8,11 +8,11 @@ import pytest
 from dagster_k8s.job import get_user_defined_k8s_config
 from dagster_ray.configs import RayExecutionConfig
 
+from wine_assets.compute.request import ComputeRequest
 from wine_assets.definitions import build_definitions
-from wine_assets.execution.compute import ComputeRequest
 from wine_assets.orchestration import jobs
 from wine_assets.orchestration.steps import Made, Step, retry_policy, step
-from wine_assets_tests.orchestration.pipeline import ASSETS, Pipeline, failures
+from wine_assets_tests.support.pipeline import ASSETS, Pipeline, failures
 
 Reference = tuple[Pipeline, dg.ExecuteInProcessResult]
 GROUPS = {"raw_wine": "data", "binarized_wine": "data", "released_model": "release"}

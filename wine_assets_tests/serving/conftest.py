@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.models import promote, published
-from wine_assets_tests.serving.running import Client, Running, running
+from wine_assets_tests.support.serving.models import promote, published
+from wine_assets_tests.support.serving.server_process import Client, Running, running
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from wine_assets.inference import Predictor
-from wine_assets.ml.hyperparameters import REFERENCE
-from wine_assets_tests.serving.clients import found, speaking_both_ways
-from wine_assets_tests.serving.kserve_environment import INSTALLING_S, kserve_python
-from wine_assets_tests.serving.models import rows
-from wine_assets_tests.serving.running import Running
-from wine_assets_tests.wines import SAMPLED_LABELS, SAMPLED_ROWS, exported
+from wine_assets.models.hyperparameters import REFERENCE
+from wine_assets_tests.support.serving.clients import found, speaking_both_ways
+from wine_assets_tests.support.serving.kserve_environment import INSTALLING_S, kserve_python
+from wine_assets_tests.support.serving.models import rows
+from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS, exported
 
 pytestmark = [pytest.mark.xdist_group("clients"), pytest.mark.timeout(INSTALLING_S + 300)]  # one makes an environment
 REFERENCE_VERSION = 2

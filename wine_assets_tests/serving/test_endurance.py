@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 import pytest
 
-from wine_assets_tests.serving.models import request, rows
-from wine_assets_tests.serving.running import Running
+from wine_assets_tests.support.serving.models import request, rows
+from wine_assets_tests.support.serving.server_process import Running
 
 pytestmark = [
     pytest.mark.soak,

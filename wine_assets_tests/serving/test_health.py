@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.models import promote, request, rows
-from wine_assets_tests.serving.running import Client, Running, running
+from wine_assets_tests.support.serving.models import promote, request, rows
+from wine_assets_tests.support.serving.server_process import Client, Running, running
 
 LIVE, READY, INFER = "/v2/health/live", "/v2/health/ready", "/v2/models/wine/infer"
 
@@ -31,7 +31,7 @@ def assert_ready(server: Running, version: int) -> None:
 
 def test_without_a_model_a_server_is_live_and_takes_the_first_that_comes(tmp_path: Path, log: Path) -> None:
     """Not even the folder has to be there."""
-    from wine_assets_tests.serving.models import published
+    from wine_assets_tests.support.serving.models import published
 
     with running(tmp_path / "wine", log) as server:
         assert_not_ready(server)

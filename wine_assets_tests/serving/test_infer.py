@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from wine_assets_tests.serving.models import expected, named_rows, request, rows
-from wine_assets_tests.serving.running import Client, Reply, Running
+from wine_assets_tests.support.serving.models import expected, named_rows, request, rows
+from wine_assets_tests.support.serving.server_process import Client, Reply, Running
 
 INFER = "/v2/models/wine/infer"
 WIDTH = 13

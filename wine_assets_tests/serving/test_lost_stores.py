@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.load import Load
-from wine_assets_tests.serving.models import expected, point, promote, published
-from wine_assets_tests.serving.running import START_S, Running, running, wait_until
-from wine_assets_tests.serving.small_disk import fill, make_room, small_disk
+from wine_assets_tests.support.serving.load import Load
+from wine_assets_tests.support.serving.models import expected, point, promote, published
+from wine_assets_tests.support.serving.server_process import START_S, Running, running, wait_until
+from wine_assets_tests.support.serving.small_disk import fill, make_room, small_disk
 
 CLIENTS, SOAK_CLIENTS, SOAK_S = 2, 8, 60
 ANSWERS = 100

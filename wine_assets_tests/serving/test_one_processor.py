@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.clients import found, speaking_both_ways
-from wine_assets_tests.serving.load import Load
-from wine_assets_tests.serving.models import expected, promote, request, rows
-from wine_assets_tests.serving.running import Running, running, wait_until
+from wine_assets_tests.support.serving.clients import found, speaking_both_ways
+from wine_assets_tests.support.serving.load import Load
+from wine_assets_tests.support.serving.models import expected, promote, request, rows
+from wine_assets_tests.support.serving.server_process import Running, running, wait_until
 
 INFER = "/v2/models/wine/infer"
 CLIENTS, ANSWERS, THREADS = 4, 200, 4

@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.load import Load
-from wine_assets_tests.serving.models import (
+from wine_assets_tests.support.serving.load import Load
+from wine_assets_tests.support.serving.models import (
     content_of,
     expected,
     manifest_for,
@@ -25,8 +25,8 @@ from wine_assets_tests.serving.models import (
     request,
     rows,
 )
-from wine_assets_tests.serving.running import Running, wait_until
-from wine_assets_tests.wines import DEFAULT, exported
+from wine_assets_tests.support.serving.server_process import Running, wait_until
+from wine_assets_tests.support.wine_frames import DEFAULT, exported
 
 INFER = "/v2/models/wine/infer"
 PROMOTIONS, CLIENTS = 20, 4

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.models import promote, request, rows
-from wine_assets_tests.serving.raw import read_to_the_end
-from wine_assets_tests.serving.running import Running, running
+from wine_assets_tests.support.serving.models import promote, request, rows
+from wine_assets_tests.support.serving.raw_http import read_to_the_end
+from wine_assets_tests.support.serving.server_process import Running, running
 
 IN_FLIGHT, SOAK_IN_FLIGHT = 50, 200
 

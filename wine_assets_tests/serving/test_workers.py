@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.serving.models import promote, request, rows
-from wine_assets_tests.serving.running import Running, running, wait_until
-from wine_assets_tests.serving.small_disk import fill, small_disk
+from wine_assets_tests.support.serving.models import promote, request, rows
+from wine_assets_tests.support.serving.server_process import Running, running, wait_until
+from wine_assets_tests.support.serving.small_disk import fill, small_disk
 
 INFER = "/v2/models/wine/infer"
 

@@ -1,0 +1,86 @@
+"""What a family of models has to offer: fit, save, load and export."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from wine_assets.config import Typed
+
+H = TypeVar("H", bound=Typed)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What an estimator was fitted on, as far as its export has to know it."""
+
+    features: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    classes: tuple[int, ...]
+    fingerprint: str
+    """SHA-256 of the content of the data, in hexadecimal digits."""
+
+    @property
+    def reach(self) -> tuple[float, ...]:
+        """The largest absolute value of each feature."""
+        return tuple(max(abs(low), abs(high)) for low, high in zip(self.low, self.high, strict=True))
+
+
+class Family(Protocol[H]):
+    """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1."""
+
+    name: ClassVar[str]
+    hyperparameters: ClassVar[Any]
+    """The type of the hyperparameters, a subclass of Typed."""
+    batch_invariant: ClassVar[bool]
+    """Whether the exported model promises a row the same bits alone, in any batch and with any number of threads."""
+    types: ClassVar[tuple[str, ...]]
+    """The types, beside those that skops trusts itself, that the files of `save` hold."""
+
+    def fit(self, X: Any, y: Any, hyperparameters: H) -> Any:
+        """Return an estimator fitted on X and y; raise TrainingError when it can't be fitted."""
+        ...
+
+    def hyperparameters_of(self, estimator: Any) -> H:
+        """Return the hyperparameters that an estimator of this family was fitted with."""
+        ...
+
+    def made(self, estimator: Any) -> bool:
+        """Whether this family fits estimators of this kind."""
+        ...
+
+    def complexity(self, hyperparameters: H) -> float:
+        """Return how far an estimator with these may bend to the data: of two that are as good, less is better."""
+        ...
+
+    def save(self, estimator: Any, path: Path) -> None:
+        """Write the estimator to `path`, without pickle."""
+        ...
+
+    def load(self, path: Path) -> Any:
+        """Read an estimator that `save` wrote; raise ArtifactError when the file is not one."""
+        ...
+
+    def export(self, estimator: Any, hyperparameters: H, data: TrainingData) -> bytes:
+        """Return a self-contained ONNX model.
+
+        Input `features` float32 [n, features]; outputs `label` int64 [n] and `probabilities` float32 [n, 2].
+        Equal arguments give equal bytes. Raise ExportError for an estimator that this family did not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Iterative(Protocol):
+    """What a family offers beside that whose fits are made of iterations, and can be looked at in between."""
+
+    def iterations(self, hyperparameters: Any) -> int:
+        """Return how many iterations a whole fit is made of."""
+        ...
+
+    def advance(self, estimator: Any | None, X: Any, y: Any, hyperparameters: Any, iterations: int) -> Any:
+        """Return an estimator fitted for so many iterations, by going on from one that has fewer, or from None.
+
+        After all of them it predicts, to the last bit, what that of `fit` does, wherever it was looked at.
+        """
+        ...

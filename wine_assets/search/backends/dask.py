@@ -1,0 +1,106 @@
+"""The backend `dask`: trials on the workers of a Dask cluster, its own or one by its address."""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+from wine_assets.errors import FailedSearchError, MissingExtraError
+from wine_assets.search.study import Conductor
+from wine_assets.search.trial_context import Workload
+from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.workers import remote_worker
+
+_CONNECT_S = 30
+_OWN: dict[str, Any] = {
+    "threads_per_worker": 1,
+    "processes": True,
+    "host": "127.0.0.1",
+    "dashboard_address": "127.0.0.1:0",  # without one, its HTTP server takes port 8787, or warns that it can't
+    "scheduler_kwargs": {"dashboard": False},
+    "silence_logs": logging.CRITICAL,  # a worker that died is an outcome
+}
+"""A cluster of its own: it listens on this machine alone, and has no dashboard."""
+
+
+def run_on_dask(conductor: Conductor, workload: Workload, address: str, workers: int) -> None:
+    """Run trials until there are none, as many at a time as the cluster has threads.
+
+    Raise MissingExtraError without Dask, and FailedSearchError for a cluster that isn't there.
+    """
+    with _client(address, workers) as client:
+        try:
+            _run(conductor, client, _Shared(client, workload), secrets.token_hex(8))
+        finally:
+            with contextlib.suppress(Exception):  # a cluster that is gone has nothing to release
+                client.run(remote_worker.release)
+
+
+class _Shared:
+    """A workload on the workers of a cluster, brought there again when all that had it are gone."""
+
+    def __init__(self, client: Any, workload: Workload) -> None:
+        self._client, self._workload, self._future = client, workload, None
+
+    def future(self) -> Any:
+        if self._future is None or self._future.status != "finished":
+            [self._future] = self._client.scatter([self._workload], broadcast=True, hash=False)
+        return self._future
+
+
+def _run(conductor: Conductor, client: Any, shared: _Shared, search: str) -> None:
+    running: dict[Any, Trial] = {}
+    while True:
+        parallel = max(sum(client.nthreads().values()), 1)
+        while len(running) < parallel and (trial := conductor.next(complex_first=True)) is not None:
+            key = f"trial-{search}-{trial.number}-{trial.attempt}"
+            running[client.submit(remote_worker.run_there, trial, shared.future(), search, key=key, pure=False)] = trial
+        if not running:
+            return
+        for future in _first(client, running):
+            conductor.tell(_outcome(running.pop(future), future))
+
+
+def _first(client: Any, running: dict[Any, Trial]) -> Any:
+    """Return the futures that are done, or of which nothing will come, after waiting for one."""
+    from distributed import wait
+
+    with client.as_current(), contextlib.suppress(CancelledError):
+        return wait(list(running), return_when="FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+    return [future for future in running if future.cancelled()]
+
+
+def _outcome(trial: Trial, future: Any) -> Outcome:
+    try:
+        outcome: Outcome = future.result()
+    except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever became of the task, there is no outcome
+        return failed(trial, _reason(error))
+    return outcome
+
+
+def _reason(error: BaseException) -> str:
+    """Say why there is no outcome; Dask runs a task again itself when its worker goes, up to a number of times."""
+    return f"Dask has no outcome of it ({type(error).__name__}: {error}".partition("\n")[0] + ")."
+
+
+@contextlib.contextmanager
+def _client(address: str, workers: int) -> Iterator[Any]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise MissingExtraError("dask", "The backend `dask`") from error
+    if address:
+        try:
+            client = Client(address, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise FailedSearchError(
+                f"There is no Dask scheduler at {address!r} ({error}). Start one, or change `backend.address`."
+            ) from error
+        with client:
+            yield client
+        return
+    cluster = LocalCluster(**_OWN, n_workers=workers)  # type: ignore[no-untyped-call]
+    with cluster, Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        yield client

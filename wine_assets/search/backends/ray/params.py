@@ -1,0 +1,118 @@
+"""What is asked of Ray: the resources of a trial, and the nodes of a cluster that is started for a search."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from wine_assets.compute.quantities import parse_cpu, parse_memory
+from wine_assets.compute.request import ComputeRequest
+from wine_assets.config import Typed
+from wine_assets.errors import ConfigurationError, SearchError
+
+T = TypeVar("T")
+
+
+class TrialRequest(Typed):
+    """What Ray sets aside for each trial that runs."""
+
+    where: ClassVar[str] = "backend.trial"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    cpu: str = Field(default="1", description='cores of a trial, as in "2" or "500m" (a half)')
+    memory: str = Field(default="", description='memory of a trial, as in "500Mi" or "2Gi"; empty sets none aside')
+    gpu: int = Field(default=0, ge=0, le=1024, description="NVIDIA GPUs of a trial")
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        _read(parse_cpu, f"{self.where}.cpu", self.cpu)
+        if self.memory:
+            _read(parse_memory, f"{self.where}.memory", self.memory)
+        return self
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The resources by the names that Ray's nodes have for them: cores, GPUs, and bytes of memory."""
+        request = self._request()
+        memory = {"memory": float(request.memory_bytes)} if self.memory else {}
+        return {"CPU": request.cpus, **({"GPU": float(self.gpu)} if self.gpu else {}), **memory}
+
+    @property
+    def threads(self) -> int:
+        """The threads that a trial may compute with."""
+        return self._request().threads
+
+    def _request(self) -> ComputeRequest:
+        memory: dict[str, Any] = {"memory": self.memory} if self.memory else {}
+        return ComputeRequest(cpu=self.cpu, gpu=self.gpu, **memory)
+
+
+class Asha(Typed):
+    """When trials are stopped between their iterations (ASHA: Li et al., 2020)."""
+
+    where: ClassVar[str] = "backend.asha"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    grace_period: int = Field(
+        default=10, ge=1, le=1_000_000, description="iterations, such as trees, before a trial may be stopped"
+    )
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        le=100,
+        description="one in so many trials goes on from a rung; each rung has so many times the iterations of the last",
+    )
+
+    def rungs(self, iterations: int) -> list[int]:
+        """Return after how many iterations a trial of so many is looked at, its end the last."""
+        rungs, rung = [], self.grace_period
+        while rung < iterations:
+            rungs.append(rung)
+            rung *= self.reduction_factor
+        return [*rungs, iterations]
+
+
+class Node(Typed):
+    """What a node of a cluster offers, of this machine's."""
+
+    where: ClassVar[str] = "backend.head"
+    refusal: ClassVar[type[ConfigurationError]] = SearchError
+
+    cpu: int | None = Field(
+        default=None,
+        ge=0,
+        le=4096,
+        description="cores of the head that trials may use; empty for as many as trials at the same time need, "
+        "and for none where there are worker nodes",
+    )
+    gpu: int | None = Field(default=None, ge=0, le=1024, description="GPUs of the head; empty for those that there are")
+    memory: str = Field(default="", description='memory that trials may set aside, as in "4Gi"; empty for Ray to say')
+    object_store: str = Field(default="", description='memory of its object store, at least "80Mi"; empty likewise')
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        self.bytes_of("memory")
+        self.bytes_of("object_store")
+        return self
+
+    def bytes_of(self, field: Literal["memory", "object_store"]) -> int | None:
+        """Return an amount of memory in bytes, None where it is left to Ray."""
+        amount = getattr(self, field)
+        return _read(parse_memory, f"{self.where}.{field}", amount) if amount else None
+
+
+class WorkerNodes(Node):
+    """The worker nodes of a cluster beside its head: how many, and what each of them offers."""
+
+    where: ClassVar[str] = "backend.worker_nodes"
+
+    count: int = Field(default=0, ge=0, le=64, description="worker nodes, on this machine; 0 leaves it to the head")
+    cpu: int | None = Field(default=1, ge=0, le=4096, description="cores of each that trials may use")
+    gpu: int | None = Field(default=0, ge=0, le=1024, description="GPUs of each")
+
+
+def _read(parse: Callable[[str], T], field: str, text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SearchError(f"`{field}` must be {error}, got {text!r}. Change `{field}`.") from error

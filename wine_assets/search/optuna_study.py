@@ -1,0 +1,31 @@
+"""A search as an Optuna study, in a file that optuna-dashboard opens."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wine_assets.errors import MissingExtraError
+from wine_assets.search.space import Space
+from wine_assets.search.strategies import Bayesian, BayesianStrategy
+from wine_assets.search.trials import Outcome
+
+
+def write_study(path: Path, space: Space, outcomes: Sequence[Outcome], sign: int) -> None:
+    """Write a study of these trials, whichever strategy chose them, in place of what is at `path`.
+
+    A trial's loss is its value: the score, with its sign changed where more is better (`sign` is -1). Raise
+    MissingExtraError without Optuna.
+    """
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise MissingExtraError("search", "A study for optuna-dashboard") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    told = Bayesian(space, BayesianStrategy(), sign)
+    for outcome in outcomes:
+        told.tell(outcome)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    written = optuna.create_study(study_name=path.parent.name, direction="minimize", storage=storage)
+    written.add_trials(told.study.get_trials(deepcopy=False))

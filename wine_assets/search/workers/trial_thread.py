@@ -1,0 +1,49 @@
+"""A thread that runs trials, while the one that started it waits and can be interrupted.
+
+Python handles a signal once its main thread is back from native code, which a fit may not leave for hours.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+
+from wine_assets.compute import threads
+from wine_assets.search.objective import Objective
+from wine_assets.search.trial_context import run
+from wine_assets.search.trials import Outcome, Trial
+
+Job = tuple[Trial, "Future[Outcome]"]
+
+
+@contextlib.contextmanager
+def aside(objective: Objective) -> Iterator[Callable[[Trial], Outcome]]:
+    """Yield what runs a trial in a thread of its own, on one core, and returns the outcome.
+
+    A trial that is under way when the block is left by an exception is left to itself: it ends with the process.
+    """
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    thread = threading.Thread(target=_work, args=(jobs, objective), name="trials", daemon=True)
+    thread.start()
+
+    def run_aside(trial: Trial) -> Outcome:
+        future: Future[Outcome] = Future()
+        jobs.put((trial, future))
+        return future.result()
+
+    try:
+        yield run_aside
+    finally:
+        jobs.put(None)
+    thread.join()
+
+
+def _work(jobs: "queue.SimpleQueue[Job | None]", objective: Objective) -> None:
+    with threads.capped(1):
+        while (job := jobs.get()) is not None:
+            trial, future = job
+            try:
+                future.set_result(run(trial, objective, None))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                future.set_exception(error)

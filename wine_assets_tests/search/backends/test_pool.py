@@ -1,0 +1,128 @@
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wine_assets.search.backends import pool
+from wine_assets.search.backends.pool import run_in_pool, usable_cores
+from wine_assets.search.space import Candidate
+from wine_assets.search.study import Budget, Conductor
+from wine_assets.search.trials import Outcome
+from wine_assets.search.workers import preloading
+from wine_assets_tests.support import fake_family
+from wine_assets_tests.support.fake_family import FOLDS, Act, fits, pids
+from wine_assets_tests.support.processes import all_gone, descendants, eventually
+
+FIT: Act = "fit"
+WAIT: Act = "wait"
+
+
+class Acts:
+    """Candidates that do as they are told, one after the other."""
+
+    prunes = learns = False
+
+    def __init__(self, trace: Path, *acts: Act) -> None:
+        self._trace, self._acts = str(trace), acts
+        self.size: int | None = len(acts)
+
+    def ask(self, number: int) -> Candidate | None:
+        if number >= len(self._acts):
+            return None
+        return Candidate(fake_family.NAME, {"x": number / 1000, "act": self._acts[number], "trace": self._trace})
+
+    def tell(self, outcome: Outcome) -> None:
+        pass
+
+
+def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[Outcome]:
+    before = {*descendants()}
+    conductor = Conductor(strategy, Budget(), retries, 1)
+    run_in_pool(conductor, fake_family.workload(**limits), workers)
+    eventually(lambda: all_gone({*descendants()} - before))
+    return conductor.counted()
+
+
+def test_a_search_that_is_done_sooner_without_workers_has_none(trace: Path) -> None:
+    found = searched(Acts(trace, *itertools.repeat(FIT, 50), "raise"), 2)
+    assert [outcome.state for outcome in found] == [*["finished"] * 50, "failed"]
+    assert {*pids(trace)} == {os.getpid()}
+
+
+def test_one_worker_is_this_process(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "STARTUP_S", 0.0)
+    assert len(searched(Acts(trace, *itertools.repeat(WAIT, 4)), 1)) == 4
+    assert {*pids(trace)} == {os.getpid()}
+
+
+def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then this process computes; each trial is fitted once, wherever."""
+    monkeypatch.setattr(pool, "STARTUP_S", 0.5)
+    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
+    assert [outcome.number for outcome in found] == [*range(60)]
+    assert {*fits(trace).values()} == {FOLDS}
+    here = pids(trace).count(os.getpid()) // FOLDS
+    assert here >= 2
+    assert {*pids(trace)[: 2 * FOLDS]} == {os.getpid()}
+    assert here == 60 or (len({*pids(trace)}) == 3 and os.getpid() not in pids(trace)[-FOLDS:])
+
+
+def test_workers_that_have_loaded_before_are_hardly_waited_for(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken for however short a search; it is done here when it ends before they are ready."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(pool, "STARTUP_S", 3600.0)
+    preloading.preload()
+    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
+    assert [outcome.number for outcome in found] == [*range(60)]
+    assert {*fits(trace).values()} == {FOLDS}
+    assert not preloading.is_preloaded()
+    assert len({*pids(trace)} - {os.getpid()}) == 2
+
+
+@pytest.mark.parametrize(("acts", "workers"), [((WAIT, WAIT), 1), ((), 2)], ids=["one worker", "nothing to do"])
+def test_workers_that_have_loaded_before_are_left_where_they_are_of_no_use(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, acts: tuple[Act, ...], workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    preloading.preload()
+    try:
+        assert len(searched(Acts(trace, *acts), workers)) == len(acts)
+        assert preloading.is_preloaded()
+    finally:
+        preloading.discard()
+
+
+def test_with_limits_workers_run_every_trial_and_failures_are_values(trace: Path) -> None:
+    found = searched(Acts(trace, "fit", "die", "hang", "fit", "allocate", "fit"), 2, 1, timeout_s=2.0, memory_mib=128)
+    assert [outcome.state for outcome in found] == ["finished", "failed", "failed", "finished", "failed", "finished"]
+    assert [outcome.attempt for outcome in found] == [1, 2, 2, 1, 2, 1]
+    assert os.getpid() not in pids(trace)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waited", "left", "workers", "pays"),
+    [
+        (1.0, 0.0, 100, 2, True),
+        (0.001, 0.0, 100, 2, False),
+        (0.001, 0.0, 100_000, 2, True),
+        (1.0, 0.0, 100, 1, False),
+        (1.0, 9.0, 0, 2, False),
+        (0.001, 0.0, None, 2, True),
+        (0.001, 1.1, 3, 2, True),
+        (1.0, 0.0, 4, 2, False),
+    ],
+)
+def test_workers_pay_where_what_is_left_takes_longer_than_they_take_to_start(
+    seconds: float,
+    waited: float,
+    left: int | None,
+    workers: int,
+    pays: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    assert pool._pays(seconds, waited, left, workers) == pays
+
+
+def test_no_more_cores_are_used_than_this_process_may_use() -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)

@@ -1,0 +1,88 @@
+import json
+from typing import Any
+
+import pytest
+
+from wine_assets.errors import ConfigurationError, SearchError
+from wine_assets.search.objective import ObjectiveParams
+from wine_assets.search.params import DEFAULT_TRIALS, SearchParams
+from wine_assets.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy
+from wine_assets.search.study import Budget, Failures
+from wine_assets_tests.support.search_builders import FAMILY, between, choice, family_space
+
+STRENGTH = {FAMILY: family_space(C=between(1, 2))}
+LIST = {FAMILY: family_space(C=choice(1, 2))}
+
+
+def test_the_default_is_thirty_draws_at_random() -> None:
+    assert SearchParams().strategy == RandomStrategy()
+    assert SearchParams().bounded.trials == DEFAULT_TRIALS == 30
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"space": {FAMILY: family_space(c=between(1, 2))}}, "has no hyperparameter 'c'"),
+        ({"space": {FAMILY: family_space(C=between(-1, 2))}}, "C must be greater than 0"),
+        ({"space": {"forest": family_space()}}, "no family 'forest'"),
+        ({"strategy": GridStrategy(), "space": STRENGTH}, "A grid needs a list of values for `C`"),
+        ({"strategy": GridStrategy()}, "A grid needs a list of values for `C`"),
+        (
+            {"strategy": {"kind": "annealing"}},
+            r"^`kind` of search.strategy must be one of 'grid', .*, got 'annealing'. Ch",
+        ),
+        ({"strategy": 3}, "^strategy must be a valid dictionary"),
+        ({"strategy": {"random": {}}}, r"^search.strategy must have a field `kind`, got 'random'. Change "),
+        (
+            {"space": {FAMILY: {"over": {"C": 3}}}},
+            "C: space must be a valid dictionary or instance of Distribution",
+        ),
+        ({"space": {FAMILY: {"fixed": {"l1_ratio": 0.5}}}}, r"a candidate \(l1_ratio=0.5\) that it refuses"),
+        ({"stratgey": RandomStrategy()}, "Did you mean `strategy`"),
+    ],
+)
+def test_what_can_not_be_searched_is_refused(fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        SearchParams(**fields)
+
+
+def test_a_refusal_of_the_whole_search_is_of_its_own_kind() -> None:
+    with pytest.raises(SearchError):
+        SearchParams(strategy=GridStrategy())
+
+
+def test_a_grid_needs_no_budget() -> None:
+    assert SearchParams(strategy=GridStrategy(), space=LIST, budget=Budget()).budget.trials is None
+
+
+def test_a_search_is_the_same_after_it_was_written_and_read() -> None:
+    params = SearchParams(strategy=BayesianStrategy(seed=3), space=LIST, failures=Failures(timeout_s=2.5))
+    assert SearchParams.model_validate(json.loads(json.dumps(params.model_dump(mode="json")))) == params
+
+
+def test_a_search_with_another_budget_goes_on_from_the_same_trials() -> None:
+    more = SearchParams(budget=Budget(trials=99, patience=3), failures=Failures(retries=5, memory_mib=512))
+    assert more.identity() == SearchParams().identity()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SearchParams(strategy=RandomStrategy(seed=1)),
+        SearchParams(strategy=BayesianStrategy()),
+        SearchParams(space=STRENGTH),
+        SearchParams(objective=ObjectiveParams(folds=3)),
+        SearchParams(objective=ObjectiveParams(seed=1)),
+    ],
+    ids=["seed", "strategy", "space", "folds", "shuffle"],
+)
+def test_another_search_has_trials_of_its_own(other: SearchParams) -> None:
+    assert other.identity() != SearchParams().identity()
+
+
+def test_a_search_has_an_end_whatever_was_said_of_it() -> None:
+    assert SearchParams(strategy=BayesianStrategy(), budget=Budget(patience=3)).bounded == Budget(trials=30, patience=3)
+    for budget in (Budget(trials=5), Budget(seconds=1.0)):
+        assert SearchParams(budget=budget).bounded == budget
+    grid = SearchParams(strategy=GridStrategy(), space={"logistic_regression": family_space(C=choice(1.0))})
+    assert grid.bounded == Budget(), "a grid ends by itself"

@@ -1,0 +1,40 @@
+"""Spaces, trials and outcomes that tests of several modules make in one line."""
+
+from typing import Any
+
+from wine_assets.search.space import Candidate, Distribution, FamilySpace, Space
+from wine_assets.search.trials import Outcome, State, Trial
+
+FAMILY = "logistic_regression"
+
+
+def choice(*values: Any) -> Distribution:
+    return Distribution(kind="choice", values=[*values])
+
+
+def between(low: float, high: float, kind: Any = "uniform") -> Distribution:
+    return Distribution(kind=kind, low=low, high=high)
+
+
+def family_space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -> FamilySpace:
+    return FamilySpace(over=over, fixed=fixed or {})
+
+
+def space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -> Space:
+    """Return a checked space of the one family that is always there."""
+    return Space.checked({FAMILY: family_space(fixed, **over)})
+
+
+def grid(searched: Space) -> list[Candidate]:
+    """Return every combination of a space, in order."""
+    return [searched.combination(number) for number in range(searched.grid_size())]
+
+
+def trial(number: int = 0, /, **parameters: Any) -> Trial:
+    return Trial(number, FAMILY, parameters)
+
+
+def outcome(number: int, /, *scores: float, state: State = "finished", attempt: int = 1, **parameters: Any) -> Outcome:
+    """Return what came of a trial, with a reason where there was no score."""
+    reason = "" if state == "finished" else f"why {number}"
+    return Outcome(number, attempt, FAMILY, parameters, state, scores, reason=reason)
