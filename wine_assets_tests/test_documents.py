@@ -1,0 +1,39 @@
+"""What the documents name exists: the targets of links, paths in the code, and one page for each decision."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DECISIONS = ROOT / "docs" / "decisions"
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+PATH = re.compile(r"`((?:wine_assets|wine_assets_tests|benchmarks|docs|examples)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_exist(document: Path) -> None:
+    """Each relative link of a document, and each path of the repository in it, leads somewhere."""
+    text = document.read_text()
+    links = [document.parent / target for target in LINK.findall(text)]
+    paths = [ROOT / path for path in PATH.findall(text)]
+    assert [str(path) for path in (*links, *paths) if not path.exists()] == []
+
+
+def test_decisions_are_listed() -> None:
+    """The index of the decisions has each page once, in order, and the numbers have no gap."""
+    pages = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
+    listed = re.findall(r"^\| \[\d{4}\]\((\d{4}-[\w-]+\.md)\)", (DECISIONS / "README.md").read_text(), re.MULTILINE)
+    assert listed == pages
+    assert [int(name[:4]) for name in pages] == [*range(1, len(pages) + 1)]
+
+
+@pytest.mark.parametrize("page", sorted(DECISIONS.glob("[0-9]*.md")), ids=lambda path: path.name[:4])
+def test_decision_form(page: Path) -> None:
+    """A decision has a numbered title, a status, and the same four headings."""
+    title, _, status, *_ = page.read_text().splitlines()
+    assert title.startswith(f"# {page.name[:4]}: ")
+    assert re.match(r"Status: (accepted|superseded)", status)
+    headings = re.findall(r"^## (\w+)$", page.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "Consequence", "Evidence"]
