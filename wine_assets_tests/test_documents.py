@@ -10,15 +10,17 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = ROOT / "docs" / "decisions"
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
 PATH = re.compile(r"`((?:wine_assets|wine_assets_tests|benchmarks|docs|examples)/[\w./-]*)`")
+TEST = re.compile(r"`([\w/]*test_\w+\.py)`")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_files_exist(document: Path) -> None:
-    """Each relative link of a document, and each path of the repository in it, leads somewhere."""
+    """Each relative link of a document leads somewhere, and so does each path of code or tests."""
     text = document.read_text()
     links = [document.parent / target for target in LINK.findall(text)]
     paths = [ROOT / path for path in PATH.findall(text)]
-    assert [str(path) for path in (*links, *paths) if not path.exists()] == []
+    tests = [ROOT / "wine_assets_tests" / path for path in TEST.findall(text)]
+    assert [str(path) for path in (*links, *paths, *tests) if not path.exists()] == []
 
 
 def test_decisions_are_listed() -> None:
