@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, Validatio
 from wine_assets.errors import ConfigurationError
 
 
-class Typed(BaseModel):
+class StrictModel(BaseModel):
     """A frozen model that forbids unknown fields and raises ConfigurationError, in words, for what it refuses.
 
     A rule across fields (a model validator of a subclass) raises the error itself: pydantic asks it last.
@@ -17,9 +17,9 @@ class Typed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    where: ClassVar[str] = ""
+    config_path: ClassVar[str] = ""
     """How the run config calls this object, such as `hyperparameters`; empty at its top."""
-    refusal: ClassVar[type[ConfigurationError]] = ConfigurationError
+    error_class: ClassVar[type[ConfigurationError]] = ConfigurationError
 
     @model_validator(mode="wrap")
     @classmethod
@@ -27,10 +27,10 @@ class Typed(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            raise cls.refusal(" ".join(_sentence(cls, detail) for detail in error.errors())) from None
+            raise cls.error_class(" ".join(_sentence(cls, detail) for detail in error.errors())) from None
 
 
-def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
+def _sentence(model: type[StrictModel], detail: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] in ("extra_forbidden", "invalid_key"):
         return _unknown(model, name)
@@ -39,7 +39,7 @@ def _sentence(model: type[Typed], detail: Mapping[str, Any]) -> str:
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _without_kind(_dotted(model, name), detail["ctx"], detail["input"]) + f" {_remedy(model, name)}"
     if not name:
-        return f"{model.where or model.__name__} {detail['msg'].replace('Input should be', 'must be', 1)}."
+        return f"{model.config_path or model.__name__} {detail['msg'].replace('Input should be', 'must be', 1)}."
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     about = _description(model, name)
     return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
@@ -54,21 +54,21 @@ def _without_kind(dotted: str, context: Mapping[str, Any], given: Any) -> str:
     return f"{dotted} must have a field `{kind}`, got {fields or 'no field'}."
 
 
-def _unknown(model: type[Typed], name: str) -> str:
+def _unknown(model: type[StrictModel], name: str) -> str:
     close = difflib.get_close_matches(name.lower(), {field.lower(): field for field in model.model_fields}, n=1)
     meant = next((f" Did you mean `{field}`?" for field in model.model_fields if [field.lower()] == close), "")
     fields = ", ".join(model.model_fields)
     return f"{_dotted(model, name)} is not known.{meant} The fields are: {fields}."
 
 
-def _description(model: type[Typed], name: str) -> str:
+def _description(model: type[StrictModel], name: str) -> str:
     field = model.model_fields.get(name.partition(".")[0])
     return f" ({field.description})" if field is not None and field.description else ""
 
 
-def _remedy(model: type[Typed], name: str) -> str:
+def _remedy(model: type[StrictModel], name: str) -> str:
     return f"Change `{_dotted(model, name)}` in the run config."
 
 
-def _dotted(model: type[Typed], name: str) -> str:
-    return f"{model.where}.{name}" if model.where else name
+def _dotted(model: type[StrictModel], name: str) -> str:
+    return f"{model.config_path}.{name}" if model.config_path else name

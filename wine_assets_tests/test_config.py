@@ -3,12 +3,12 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import Field, field_validator, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, HyperparameterError, WineAssetsError
 
 
-class Press(Typed):
-    where: ClassVar[str] = "press"
+class Press(StrictModel):
+    config_path: ClassVar[str] = "press"
 
     bars: float = Field(default=1.5, gt=0, description="pressure in bar")
     kind: Literal["basket", "bladder"] = "basket"
@@ -29,8 +29,8 @@ class Press(Typed):
         return self
 
 
-class Tank(Typed):
-    refusal: ClassVar[type[ConfigurationError]] = HyperparameterError
+class Tank(StrictModel):
+    error_class: ClassVar[type[ConfigurationError]] = HyperparameterError
 
     litres: int
 

@@ -10,7 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.evaluation.cross_validation import EvaluationParams
 from wine_assets.models.hyperparameters import MODELS
 from wine_assets.models.prediction import PredictionsParams
@@ -25,7 +25,7 @@ _NUMBERS: dict[Any, tuple[type[int | float], str]] = {int: (int, "a whole number
 class OptionGroup:
     """The fields of one model as options: `--name`, or `--prefix-name` where a prefix keeps names apart."""
 
-    model: type[Typed]
+    model: type[StrictModel]
     panel: str
     prefix: str = ""
     skip: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class OptionGroup:
     def in_flags(self, message: str) -> str:
         """Return a message about fields of a run config with the options of these fields in their place."""
         for name in self.model.model_fields:
-            dotted = f"`{self.model.where}.{name}`"
+            dotted = f"`{self.model.config_path}.{name}`"
             message = message.replace(f"{dotted} in the run config", self._flag(name)).replace(dotted, self._flag(name))
         return message
 
@@ -70,7 +70,7 @@ class FamilyOptions:
     Fields of one name are of one type in every family; which fields belong together is for the models to say.
     """
 
-    models: Sequence[type[Typed]]
+    models: Sequence[type[StrictModel]]
     panel: str
 
     def parameters(self) -> list[inspect.Parameter]:
@@ -147,7 +147,7 @@ def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Cal
     return decorate
 
 
-def _family(model: type[Typed]) -> str:
+def _family(model: type[StrictModel]) -> str:
     return str(model.model_fields["family"].default)
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ TARGET = "target"
 _SHOWN_LABELS = 10
 
 
-class BinarizeParams(Typed):
+class BinarizeParams(StrictModel):
     """Which classes count as negative (0); every other class becomes positive (1)."""
 
     negative_classes: list[str] = Field(

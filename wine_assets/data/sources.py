@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data.readers import credentials
 from wine_assets.errors import ConfigurationError
 
@@ -29,10 +29,10 @@ _FEATURES = (
 )
 
 
-class _Source(Typed):
+class _Source(StrictModel):
     """What every source has in common: a run config calls it `source`."""
 
-    where: ClassVar[str] = "source"
+    config_path: ClassVar[str] = "source"
 
 
 class BundledSource(_Source):

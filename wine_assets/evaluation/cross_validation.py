@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import DataError
 from wine_assets.models.registry import family_of
@@ -15,10 +15,10 @@ METRICS = ("accuracy", "log_loss", "roc_auc", "brier_score")
 CALIBRATION_BINS = 10
 
 
-class EvaluationParams(Typed):
+class EvaluationParams(StrictModel):
     """How the held-out figures are made."""
 
-    where: ClassVar[str] = "evaluation"
+    config_path: ClassVar[str] = "evaluation"
 
     folds: int = Field(
         default=10, ge=2, le=100, description="parts that the rows are split into, each held out once; 2 to 100"
@@ -68,7 +68,7 @@ class Evaluation:
         return observed, predicted
 
 
-def evaluate(frame: Any, hyperparameters: Typed, params: EvaluationParams) -> Evaluation:
+def evaluate(frame: Any, hyperparameters: StrictModel, params: EvaluationParams) -> Evaluation:
     """Fit on every fold's other rows and score on its own; raise DataError when a class has fewer rows than folds.
 
     The scaler, where there is one, is fitted inside the fold. Accuracy, log-loss, ROC AUC and Brier score are those
@@ -140,7 +140,7 @@ def _splits(X: Any, y: Any, params: EvaluationParams) -> Any:
     return enumerate(folds.split(X, y))
 
 
-def _held_out(X: Any, y: Any, hyperparameters: Typed, params: EvaluationParams, split: Any) -> _Fold:
+def _held_out(X: Any, y: Any, hyperparameters: StrictModel, params: EvaluationParams, split: Any) -> _Fold:
     import warnings
 
     import numpy as np

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 
-H = TypeVar("H", bound=Typed)
+H = TypeVar("H", bound=StrictModel)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Family(Protocol[H]):
 
     name: ClassVar[str]
     hyperparameters: ClassVar[Any]
-    """The type of the hyperparameters, a subclass of Typed."""
+    """The type of the hyperparameters, a subclass of StrictModel."""
     batch_invariant: ClassVar[bool]
     """Whether the exported model promises a row the same bits alone, in any batch and with any number of threads."""
     types: ClassVar[tuple[str, ...]]

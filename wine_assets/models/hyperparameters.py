@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, SupportsFloat
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import HyperparameterError
 
 Solver = Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"]
@@ -30,11 +30,11 @@ def _number_itself(value: Any) -> Any:
     return value
 
 
-class _Hyperparameters(Typed):
+class _Hyperparameters(StrictModel):
     """What every family has in common: a run config calls them `hyperparameters`."""
 
-    where: ClassVar[str] = "hyperparameters"
-    refusal: ClassVar[type[HyperparameterError]] = HyperparameterError
+    config_path: ClassVar[str] = "hyperparameters"
+    error_class: ClassVar[type[HyperparameterError]] = HyperparameterError
 
 
 class LogisticRegressionHyperparameters(_Hyperparameters):

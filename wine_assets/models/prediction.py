@@ -5,17 +5,17 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import DataError
 
 VERSION = "1"
 
 
-class PredictionsParams(Typed):
+class PredictionsParams(StrictModel):
     """Which rows the predictions are shown for."""
 
-    where: ClassVar[str] = "predictions"
+    config_path: ClassVar[str] = "predictions"
 
     rows: int = Field(default=10, ge=1, le=10_000, description="how many rows are sampled, 1 to 10,000")
     random_state: int = Field(default=41, ge=0, le=2**32 - 1, description="seed of the sample; the reference has 41")

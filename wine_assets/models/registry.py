@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ExportError
 from wine_assets.models.base import Family
 from wine_assets.models.families.gradient_boosting import GradientBoostingFamily
@@ -20,7 +20,7 @@ def load(path: Path) -> Any:
     return family.load(path)
 
 
-def family_of(hyperparameters: Typed) -> Family[Any]:
+def family_of(hyperparameters: StrictModel) -> Family[Any]:
     """Return the family whose hyperparameters these are."""
     return next(family for family in FAMILIES if isinstance(hyperparameters, family.hyperparameters))
 

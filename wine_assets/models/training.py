@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import TrainingError, as_sentence
 from wine_assets.models.base import TrainingData
@@ -23,7 +23,7 @@ class Fit:
     """What the solver warned of, such as that it stopped at max_iter; empty when all went well."""
 
 
-def train(frame: Any, hyperparameters: Typed) -> Fit:
+def train(frame: Any, hyperparameters: StrictModel) -> Fit:
     """Fit the family that `hyperparameters` belong to on every feature of `frame`.
 
     `frame` has float64 features and an int64 `target` of 0 and 1. Raise TrainingError when the solver refuses.
@@ -58,7 +58,7 @@ def _fingerprint(frame: Any) -> str:
     return digest.hexdigest()
 
 
-def _fitted(X: Any, y: Any, hyperparameters: Typed) -> Any:
+def _fitted(X: Any, y: Any, hyperparameters: StrictModel) -> Any:
     try:
         return family_of(hyperparameters).fit(X, y, hyperparameters)
     except (ValueError, ArithmeticError) as error:

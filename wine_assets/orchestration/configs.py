@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, get_args
 import dagster as dg
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data.dataset import BinarizeParams
 from wine_assets.data.sources import BundledSource, FileSource, SqlSource
 from wine_assets.evaluation.cross_validation import EvaluationParams
@@ -41,7 +41,7 @@ NEGATIVE_CLASSES: Any = Field(
 )
 
 
-class RawWineConfig(dg.Config, Typed):
+class RawWineConfig(dg.Config, StrictModel):
     """The config of raw_wine."""
 
     source: SourceConfig = SOURCE
@@ -65,10 +65,10 @@ class GradientBoostingConfig(dg.Config, GradientBoostingHyperparameters):
 HyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig
 
 
-class BestConfig(dg.Config, Typed):
+class BestConfig(dg.Config, StrictModel):
     """What the last hyperparameter_search found."""
 
-    where: ClassVar[str] = "hyperparameters"
+    config_path: ClassVar[str] = "hyperparameters"
 
     family: Literal["best"] = Field(default="best", description="whichever family was found to be the best")
     choice: Literal["best", "simplest"] = Field(
@@ -85,7 +85,7 @@ _HYPERPARAMETERS: Any = Field(
 )
 
 
-class WineModelConfig(dg.Config, Typed):
+class WineModelConfig(dg.Config, StrictModel):
     """The config of wine_model."""
 
     hyperparameters: ModelHyperparametersConfig = _HYPERPARAMETERS
@@ -99,14 +99,14 @@ class PredictionsConfig(dg.Config, PredictionsParams):
     """The config of wine_predictions."""
 
 
-class DataConfig(dg.Config, Typed):
+class DataConfig(dg.Config, StrictModel):
     """The config of data_job."""
 
     source: SourceConfig = SOURCE
     negative_classes: list[Any] = NEGATIVE_CLASSES
 
 
-class TrainingConfig(dg.Config, Typed):
+class TrainingConfig(dg.Config, StrictModel):
     """The config of training_job: the whole way from rows to predictions."""
 
     source: SourceConfig = SOURCE

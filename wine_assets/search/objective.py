@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import SearchError, TrainingError, WineAssetsError
 from wine_assets.evaluation import cross_validation
 from wine_assets.models.registry import family_of
@@ -21,10 +21,10 @@ Metric = Literal["log_loss", "accuracy", "roc_auc", "brier_score"]
 _LESS_IS_BETTER = ("log_loss", "brier_score")
 
 
-class ObjectiveParams(Typed):
+class ObjectiveParams(StrictModel):
     """What candidates are compared by."""
 
-    where: ClassVar[str] = "objective"
+    config_path: ClassVar[str] = "objective"
 
     metric: Metric = Field(default="log_loss", description="held-out figure that is to become as good as it can")
     folds: int = Field(default=5, ge=2, le=100, description="parts that the rows are split into; 2 to 100")

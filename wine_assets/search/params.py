@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.space import FamilySpace, Space
@@ -15,11 +15,11 @@ DEFAULT_TRIALS = 30
 """How many draws are made when nothing says when to end."""
 
 
-class SearchParams(Typed):
+class SearchParams(StrictModel):
     """What makes a search the one that it is, and how long it goes on."""
 
-    where: ClassVar[str] = "search"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "search"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     strategy: StrategyParams = Field(
         default=RandomStrategy(), discriminator="kind", description="how candidates are chosen; the default is random"

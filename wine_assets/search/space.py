@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.models.base import Family
 from wine_assets.models.registry import FAMILIES
@@ -25,11 +25,11 @@ PROBES = 1024
 """Of how many combinations of ends, middles and choices at most it is asked whether the family takes them."""
 
 
-class Distribution(Typed):
+class Distribution(StrictModel):
     """What one hyperparameter is drawn from."""
 
-    where: ClassVar[str] = "space"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "space"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     kind: Kind = Field(
         description="`choice` of `values`, or `uniform`, `log_uniform`, `integer`, `log_integer` from `low` to `high`"
@@ -99,11 +99,11 @@ class Distribution(Typed):
         return min(max(value, low), high)
 
 
-class FamilySpace(Typed):
+class FamilySpace(StrictModel):
     """What is searched over within one family."""
 
-    where: ClassVar[str] = "space"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "space"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     over: dict[str, Distribution] = Field(default={}, description="what each searched hyperparameter is drawn from")
     fixed: dict[str, Any] = Field(default={}, description="hyperparameters that all candidates share")
@@ -128,9 +128,9 @@ class Candidate:
     parameters: Mapping[str, Any]
     """The searched and the fixed ones, by name."""
 
-    def hyperparameters(self) -> Typed:
+    def hyperparameters(self) -> StrictModel:
         """Return them typed; raise HyperparameterError for what the family refuses."""
-        typed: Typed = family_named(self.family).hyperparameters(**self.parameters)
+        typed: StrictModel = family_named(self.family).hyperparameters(**self.parameters)
         return typed
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import MissingExtraError
 from wine_assets.search.space import FAMILY, Candidate, Distribution, Space
 from wine_assets.search.trials import Outcome
@@ -17,26 +17,26 @@ _GUESSES = 1000
 """How many draws at random then look for one that wasn't tried, before a space counts as exhausted."""
 
 
-class GridStrategy(Typed):
+class GridStrategy(StrictModel):
     """Every combination of explicit lists of values, in order."""
 
-    where: ClassVar[str] = "strategy"
+    config_path: ClassVar[str] = "strategy"
     kind: Literal["grid"] = "grid"
 
 
-class RandomStrategy(Typed):
+class RandomStrategy(StrictModel):
     """Draws that know nothing of each other."""
 
-    where: ClassVar[str] = "strategy"
+    config_path: ClassVar[str] = "strategy"
     kind: Literal["random"] = "random"
 
     seed: int = _SEED
 
 
-class BayesianStrategy(Typed):
+class BayesianStrategy(StrictModel):
     """Draws that follow what came of the trials before (Optuna)."""
 
-    where: ClassVar[str] = "strategy"
+    config_path: ClassVar[str] = "strategy"
     kind: Literal["bayesian"] = "bayesian"
 
     sampler: Literal["tpe", "gp"] = Field(

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import WineAssetsError
 from wine_assets.search.strategies import Strategy
 from wine_assets.search.trials import Outcome, Trial
@@ -20,10 +20,10 @@ FORESEEN_TRIALS = 1_000
 """The most trials of a search that are put in an order by what they will cost."""
 
 
-class Budget(Typed):
+class Budget(StrictModel):
     """When a search ends."""
 
-    where: ClassVar[str] = "budget"
+    config_path: ClassVar[str] = "budget"
 
     trials: int | None = Field(
         default=None,
@@ -39,10 +39,10 @@ class Budget(Typed):
     )
 
 
-class Failures(Typed):
+class Failures(StrictModel):
     """What happens to trials that fail."""
 
-    where: ClassVar[str] = "failures"
+    config_path: ClassVar[str] = "failures"
 
     retries: int = Field(default=1, ge=0, le=100, description="how often a failed trial is tried again")
     timeout_s: float | None = Field(

@@ -8,14 +8,14 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from wine_assets.cli.options import FamilyOptions, OptionGroup, with_options
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.models.hyperparameters import MODELS
 
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
-class Pressing(Typed):
-    where: ClassVar[str] = "pressing"
+class Pressing(StrictModel):
+    config_path: ClassVar[str] = "pressing"
 
     bars: float = Field(default=1.5, gt=0, description="pressure in bar, above 0")
     passes: int = Field(default=2, description="how often the grapes are pressed")
@@ -123,8 +123,8 @@ def test_a_message_about_a_field_names_the_option_instead() -> None:
 # --- several models, of which one is meant
 
 
-class Red(Typed):
-    where: ClassVar[str] = "wine"
+class Red(StrictModel):
+    config_path: ClassVar[str] = "wine"
 
     family: Literal["red"] = Field(default="red", description="fermented on its skins")
     days: int = Field(default=14, description="days on the skins")
@@ -132,8 +132,8 @@ class Red(Typed):
     label: str = Field(default="plain", description="what the label says")
 
 
-class White(Typed):
-    where: ClassVar[str] = "wine"
+class White(StrictModel):
+    config_path: ClassVar[str] = "wine"
 
     family: Literal["white"] = Field(default="white", description="fermented as must")
     degrees: float = Field(default=15.5, description="temperature in degrees Celsius")

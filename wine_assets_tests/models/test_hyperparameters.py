@@ -111,7 +111,7 @@ def test_a_choice_is_one_of_those_there_are(name: str, choices: int, value: obje
 
 
 @pytest.mark.parametrize(
-    "name", ["penalty", "c", "dual", "n_jobs", "verbose", "warm_start", "where", "refusal", "self"]
+    "name", ["penalty", "c", "dual", "n_jobs", "verbose", "warm_start", "config_path", "error_class", "self"]
 )
 def test_a_name_that_is_not_a_field_is_refused(name: str) -> None:
     """`penalty` leaves scikit-learn; the others are not for a run config to choose."""

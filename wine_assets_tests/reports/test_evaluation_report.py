@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ExportError
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
 from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
@@ -34,9 +34,9 @@ def test_what_is_evaluated_are_the_hyperparameters_that_the_estimator_has() -> N
 
 
 def test_the_reference_is_not_evaluated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluated: list[Typed] = []
+    evaluated: list[StrictModel] = []
 
-    def recorded(frame: Any, hyperparameters: Typed, params: EvaluationParams) -> Evaluation:
+    def recorded(frame: Any, hyperparameters: StrictModel, params: EvaluationParams) -> Evaluation:
         evaluated.append(hyperparameters)
         return evaluate(frame, hyperparameters, params)
 

@@ -18,7 +18,7 @@ import pandas as pd
 import threadpoolctl
 from pydantic import Field
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import HyperparameterError
 from wine_assets.models import registry
@@ -35,11 +35,11 @@ WHERE: tuple[ModuleType, ...] = (registry, space)
 Act = Literal["fit", "wait", "hang", "raise", "exit", "die", "allocate", "overflow", "threads"]
 
 
-class ActingHyperparameters(Typed):
+class ActingHyperparameters(StrictModel):
     """What a fit does, and where it leaves a trace."""
 
-    where: ClassVar[str] = "hyperparameters"
-    refusal: ClassVar[type[HyperparameterError]] = HyperparameterError
+    config_path: ClassVar[str] = "hyperparameters"
+    error_class: ClassVar[type[HyperparameterError]] = HyperparameterError
 
     iterations: int = Field(default=8, ge=1, le=1000, description="what a whole fit is made of")
     x: float = Field(default=0.5, ge=0, le=1, description="what the score depends on")

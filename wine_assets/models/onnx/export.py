@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ExportError
 from wine_assets.models.base import TrainingData
 
@@ -65,7 +65,7 @@ def convert(
     return serialized(model.graph, metadata, [(entry.domain, entry.version) for entry in model.opset_import])
 
 
-def model_metadata(family: str, hyperparameters: Typed, data: TrainingData) -> dict[str, str]:
+def model_metadata(family: str, hyperparameters: StrictModel, data: TrainingData) -> dict[str, str]:
     """Return what the file says of itself: nothing in it changes when the inputs don't."""
     return {
         "features": json.dumps(data.features),

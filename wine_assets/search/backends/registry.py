@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import SearchError
 from wine_assets.search.backends.ray.params import Asha, Node, TrialRequest, WorkerNodes
 from wine_assets.search.study import Conductor
@@ -15,19 +15,19 @@ _WORKERS: Any = Field(
 )
 
 
-class PoolBackend(Typed):
+class PoolBackend(StrictModel):
     """Worker processes on this machine; a search that is done sooner without them has none."""
 
-    where: ClassVar[str] = "backend"
+    config_path: ClassVar[str] = "backend"
     kind: Literal["pool"] = "pool"
 
     workers: int | None = _WORKERS
 
 
-class StepsBackend(Typed):
+class StepsBackend(StrictModel):
     """A step of Dagster for each chunk of trials, with its own logs, retries and tags."""
 
-    where: ClassVar[str] = "backend"
+    config_path: ClassVar[str] = "backend"
     kind: Literal["steps"] = "steps"
 
     chunk_trials: int = Field(default=10, ge=1, le=100_000, description="trials of a step; 1 shows every trial")
@@ -39,10 +39,10 @@ class StepsBackend(Typed):
     )
 
 
-class DaskBackend(Typed):
+class DaskBackend(StrictModel):
     """Workers of a Dask cluster: one that is started for the run, or one by its address."""
 
-    where: ClassVar[str] = "backend"
+    config_path: ClassVar[str] = "backend"
     kind: Literal["dask"] = "dask"
 
     address: str = Field(
@@ -51,10 +51,10 @@ class DaskBackend(Typed):
     workers: int | None = _WORKERS
 
 
-class RayBackend(Typed):
+class RayBackend(StrictModel):
     """Ray Tune on a Ray cluster: one that is started for the run, or one by its address."""
 
-    where: ClassVar[str] = "backend"
+    config_path: ClassVar[str] = "backend"
     kind: Literal["ray"] = "ray"
 
     address: str = Field(

@@ -86,7 +86,7 @@ def _missed(trial: TrialRequest, nodes: list[dict[str, float]]) -> str:
     """Name the fields of a request that no node has enough for, or all of them where it is for their sum."""
     asked = trial.resources
     missed = [name for name in asked if all(node.get(name, 0.0) < asked[name] for node in nodes)]
-    return " and ".join(f"`{trial.where}.{name.lower()}`" for name in missed or asked)
+    return " and ".join(f"`{trial.config_path}.{name.lower()}`" for name in missed or asked)
 
 
 def _said(resources: dict[str, float]) -> str:

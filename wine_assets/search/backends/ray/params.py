@@ -7,17 +7,17 @@ from pydantic import Field, model_validator
 
 from wine_assets.compute.quantities import parse_cpu, parse_memory
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.config import Typed
+from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
 
 T = TypeVar("T")
 
 
-class TrialRequest(Typed):
+class TrialRequest(StrictModel):
     """What Ray sets aside for each trial that runs."""
 
-    where: ClassVar[str] = "backend.trial"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "backend.trial"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     cpu: str = Field(default="1", description='cores of a trial, as in "2" or "500m" (a half)')
     memory: str = Field(default="", description='memory of a trial, as in "500Mi" or "2Gi"; empty sets none aside')
@@ -25,9 +25,9 @@ class TrialRequest(Typed):
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
-        _read(parse_cpu, f"{self.where}.cpu", self.cpu)
+        _read(parse_cpu, f"{self.config_path}.cpu", self.cpu)
         if self.memory:
-            _read(parse_memory, f"{self.where}.memory", self.memory)
+            _read(parse_memory, f"{self.config_path}.memory", self.memory)
         return self
 
     @property
@@ -47,11 +47,11 @@ class TrialRequest(Typed):
         return ComputeRequest(cpu=self.cpu, gpu=self.gpu, **memory)
 
 
-class Asha(Typed):
+class Asha(StrictModel):
     """When trials are stopped between their iterations (ASHA: Li et al., 2020)."""
 
-    where: ClassVar[str] = "backend.asha"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "backend.asha"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     grace_period: int = Field(
         default=10, ge=1, le=1_000_000, description="iterations, such as trees, before a trial may be stopped"
@@ -72,11 +72,11 @@ class Asha(Typed):
         return [*rungs, iterations]
 
 
-class Node(Typed):
+class Node(StrictModel):
     """What a node of a cluster offers, of this machine's."""
 
-    where: ClassVar[str] = "backend.head"
-    refusal: ClassVar[type[ConfigurationError]] = SearchError
+    config_path: ClassVar[str] = "backend.head"
+    error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     cpu: int | None = Field(
         default=None,
@@ -98,13 +98,13 @@ class Node(Typed):
     def bytes_of(self, field: Literal["memory", "object_store"]) -> int | None:
         """Return an amount of memory in bytes, None where it is left to Ray."""
         amount = getattr(self, field)
-        return _read(parse_memory, f"{self.where}.{field}", amount) if amount else None
+        return _read(parse_memory, f"{self.config_path}.{field}", amount) if amount else None
 
 
 class WorkerNodes(Node):
     """The worker nodes of a cluster beside its head: how many, and what each of them offers."""
 
-    where: ClassVar[str] = "backend.worker_nodes"
+    config_path: ClassVar[str] = "backend.worker_nodes"
 
     count: int = Field(default=0, ge=0, le=64, description="worker nodes, on this machine; 0 leaves it to the head")
     cpu: int | None = Field(default=1, ge=0, le=4096, description="cores of each that trials may use")
