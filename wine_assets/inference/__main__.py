@@ -24,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         predictor = Predictor.load(
-            options.model, version=options.version, expected_sha256=options.sha256, extras=options.extras
+            options.model,
+            version=options.version,
+            expected_sha256=options.sha256,
+            extra=options.extra,
+            extras=options.extras,
         )
         if not predictor.verified:
             _say("The model is unverified: no checksum from outside vouches for it (--sha256 gives one).")
@@ -69,8 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", type=int, help="a version of the repository; the champion by default")
     parser.add_argument("--sha256", help="what the model file's SHA-256 must be")
     parser.add_argument(
-        "--extras", choices=("refuse", "ignore"), default="refuse", help="what is done with unknown names"
+        "--extra", choices=("forbid", "ignore"), default="forbid", help="what happens to values with unknown names"
     )
+    parser.add_argument("--extras", choices=("refuse", "ignore"), help=argparse.SUPPRESS)
     return parser
 
 

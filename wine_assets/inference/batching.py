@@ -55,7 +55,7 @@ class AsyncPredictor:
 
     async def predict_both(self, rows: Any) -> Answers:
         """Return labels, int64 [n], and probabilities, float32 [n, classes]; raise InputError as `Predictor` does."""
-        return await self.submit(features.rows_of(rows, self.predictor.features, self.predictor.extras))
+        return await self.submit(features.rows_of(rows, self.predictor.features, self.predictor.extra))
 
     async def predict_proba(self, rows: Any) -> Rows:
         """Return the probabilities, float32 [n, classes]."""
@@ -68,7 +68,7 @@ class AsyncPredictor:
     async def predict_one(self, /, **values: float) -> Prediction:
         """Return the answer for one row of values by feature name."""
         names = self.predictor.features
-        features.check_names(values.keys(), names, self.predictor.extras)
+        features.check_names(values.keys(), names, self.predictor.extra)
         row = np.array([[features.number(values[name], name) for name in names]], dtype=np.float32)
         labels, probabilities = await self.submit(row)
         return Prediction(labels.item(), tuple(probabilities.tolist()[0]))

@@ -10,8 +10,8 @@ import numpy as np
 from wine_assets.errors import InputError
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
-Extras = Literal["refuse", "ignore"]
-"""What is done with columns that the model has no use for."""
+Extra = Literal["forbid", "ignore"]
+"""What happens to columns that the model has no use for."""
 LARGEST = float(np.finfo(np.float32).max)
 _NUMBERS, _TEXTS = "fiu", "US"
 _SWITCHES = frozenset({bool, np.bool_})
@@ -21,18 +21,18 @@ _FEW_VALUES = 64
 _SHOWN = 5
 
 
-def rows_of(data: Any, names: tuple[str, ...], extras: Extras = "refuse") -> Rows:
+def rows_of(data: Any, names: tuple[str, ...], extra: Extra = "forbid") -> Rows:
     """Return `data` as finite float32 rows [n, features] in C order, features in the order of `names`.
 
     Takes an array [n, features], a DataFrame, an Arrow table, a mapping of columns, or a sequence of rows, each a
     mapping or the values in order. Columns are found by name, in whatever order they come. Raise InputError for a
-    feature that is missing, unknown (unless `extras` is "ignore") or no number, and for values that are missing, NaN,
+    feature that is missing, unknown (unless `extra` is "ignore") or no number, and for values that are missing, NaN,
     infinite or too large for float32.
     """
     if type(data) is np.ndarray and data.dtype == np.float32 and data.shape[1:] == (len(names),):
         rows = np.ascontiguousarray(data)  # in short what _matrix does: this is how services ask again and again
     else:
-        columns = _columns(data, names, extras)
+        columns = _columns(data, names, extra)
         rows = _matrix(data, names) if columns is None else columns
     finite(rows, names)
     return rows
@@ -66,16 +66,16 @@ def number(value: Any, name: str) -> float:
     return converted
 
 
-def check_names(given: Collection[str], names: Sequence[str], extras: Extras) -> None:
+def check_names(given: Collection[str], names: Sequence[str], extra: Extra) -> None:
     """Raise InputError when a feature is missing, or one is given that the model doesn't have."""
     missing = [name for name in names if name not in given]
     if missing:
         raise InputError(f"{_quoted(missing)} {_is(missing)} missing. The features are {', '.join(names)}.")
-    unknown = [name for name in given if name not in names] if extras == "refuse" else []
+    unknown = [name for name in given if name not in names] if extra == "forbid" else []
     if unknown:
         raise InputError(
             f"{_quoted(unknown)} {_is(unknown)} not known. The features are {', '.join(names)}; leave others out, "
-            'or have them ignored with extras="ignore".'
+            'or have them ignored with extra="ignore".'
         )
 
 
@@ -95,14 +95,14 @@ def _matrix(data: Any, names: tuple[str, ...]) -> Rows:
     return np.ascontiguousarray(_cast(values, "Rows"))
 
 
-def _columns(data: Any, names: tuple[str, ...], extras: Extras) -> Rows | None:
+def _columns(data: Any, names: tuple[str, ...], extra: Extra) -> Rows | None:
     """Return the rows of data whose columns have names, None for data without names."""
     if _is_rows_with_names(data):
-        return _stacked(_transposed(data, names, extras), names)
+        return _stacked(_transposed(data, names, extra), names)
     given = _names(data)
     if given is None:
         return None
-    check_names(given, names, extras)
+    check_names(given, names, extra)
     _refuse_doubles([name for name in given if name in names])
     return _stacked({name: data[name] for name in names}, names)
 
@@ -123,12 +123,12 @@ def _is_rows_with_names(data: Any) -> bool:
     return isinstance(data, list | tuple) and len(data) > 0 and isinstance(data[0], Mapping)
 
 
-def _transposed(data: Sequence[Any], names: tuple[str, ...], extras: Extras) -> dict[str, list[Any]]:
+def _transposed(data: Sequence[Any], names: tuple[str, ...], extra: Extra) -> dict[str, list[Any]]:
     for at, row in enumerate(data):
         if not isinstance(row, Mapping):
             raise InputError(f"Row {at} must be a mapping of features as row 0 is, got {_shown(row)}.")
         try:
-            check_names(row.keys(), names, extras)
+            check_names(row.keys(), names, extra)
         except InputError as error:
             raise InputError(f"Row {at}: {error}") from None
     return {name: [row[name] for row in data] for name in names}

@@ -7,10 +7,11 @@ import operator
 import os
 import struct
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast, get_args
 
 # Unless the user wants it: onnxruntime reports its use to its maker, from a thread that a forked process would wait for
 # forever when it ends.
@@ -22,7 +23,7 @@ import onnxruntime
 from wine_assets.errors import ArtifactError, InputError, RepositoryError
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import features
-from wine_assets.inference.features import Extras, Rows
+from wine_assets.inference.features import Extra, Rows
 from wine_assets.inference.graphs import with_output
 from wine_assets.inference.manifest import Manifest
 
@@ -54,28 +55,30 @@ class Predictor:
     The session is made from bytes, never from a path: external data and links are thereby refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one too many until `extras` goes
         self,
         content: bytes,
         *,
         manifest: Manifest | None = None,
         version: int | None = None,
         threads: int = 1,
-        extras: Extras = "refuse",
+        extra: Extra = "forbid",
+        extras: str | None = None,
     ) -> None:
         """Make a session of a serialized model; raise ArtifactError for what is no model of this project.
 
         `threads` compute one batch together; a family whose bits depend on their number gets one. Raise InputError
-        for a number of threads or a choice of `extras` that makes no sense.
+        for a number of threads or a choice of `extra` that makes no sense. `extras` is the deprecated name of `extra`.
         """
-        _check_options(threads, extras)
+        extra = _renamed(extra, extras)
+        _check_options(threads, extra)
         self._content = content
         self._session: Any = _session(content, 1)
         self._reduced: dict[str, Any] = {}
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.features: tuple[str, ...] = _listed(self.metadata, "features")
         self.classes: tuple[int, ...] = _listed(self.metadata, "classes")
-        self.manifest, self.version, self.extras = manifest, version, extras
+        self.manifest, self.version, self.extra = manifest, version, extra
         self.sha256 = sha256_of_bytes(content)
         self.verified = False
         """Whether a checksum from outside of the model's own files vouches for it."""
@@ -89,14 +92,15 @@ class Predictor:
         _alive.add(self)
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913  # one too many until `extras` goes
         cls,
         path: Path | str,
         *,
         version: int | None = None,
         expected_sha256: str | None = None,
         threads: int = 1,
-        extras: Extras = "refuse",
+        extra: Extra = "forbid",
+        extras: str | None = None,
     ) -> Self:
         """Load a repository's champion, or its `version`, or a lone model file, and have it answer once.
 
@@ -106,9 +110,9 @@ class Predictor:
         """
         from wine_assets.inference.repository import ModelRepository  # which publishes what a predictor has checked
 
-        path = Path(path)
+        path, extra = Path(path), _renamed(extra, extras)
         if path.is_dir():
-            predictor = cls.of(ModelRepository(path).read(version), threads=threads, extras=extras)
+            predictor = cls.of(ModelRepository(path).read(version), threads=threads, extra=extra)
             _check_sha256(predictor.sha256, expected_sha256, path)
             predictor.verified = predictor.verified or expected_sha256 is not None
             return predictor
@@ -116,15 +120,21 @@ class Predictor:
             raise RepositoryError(f"{path} is no folder with versions. Give the repository's folder, or no version.")
         content = _read(path)
         _check_sha256(sha256_of_bytes(content), expected_sha256, path)
-        predictor = cls(content, threads=threads, extras=extras)
+        predictor = cls(content, threads=threads, extra=extra)
         predictor.verified = expected_sha256 is not None
         predictor.warm()
         return predictor
 
     @classmethod
-    def of(cls, stored: "StoredModel", *, threads: int = 1, extras: Extras = "refuse") -> Self:
+    def of(cls, stored: "StoredModel", *, threads: int = 1, extra: Extra = "forbid", extras: str | None = None) -> Self:
         """Load what a repository read, and raise ArtifactError unless it answers its samples as it did before."""
-        predictor = cls(stored.model, manifest=stored.manifest, version=stored.version, threads=threads, extras=extras)
+        predictor = cls(
+            stored.model,
+            manifest=stored.manifest,
+            version=stored.version,
+            threads=threads,
+            extra=_renamed(extra, extras),
+        )
         predictor.check_samples(stored.manifest)
         predictor.verified = stored.authenticated
         return predictor
@@ -133,18 +143,18 @@ class Predictor:
         """Return the probabilities, float32 [n, classes], of rows as `features.rows_of` takes them."""
         if type(rows) is np.ndarray and rows.shape == self._one and rows.dtype == np.float32:
             return self._answered(rows).probabilities.copy()
-        return self._alone(PROBABILITIES, features.rows_of(rows, self.features, self.extras))  # type: ignore[no-any-return]
+        return self._alone(PROBABILITIES, features.rows_of(rows, self.features, self.extra))  # type: ignore[no-any-return]
 
     def predict(self, rows: Any) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Return the labels, int64 [n], of rows as `features.rows_of` takes them."""
-        return self._alone(LABEL, features.rows_of(rows, self.features, self.extras))  # type: ignore[no-any-return]
+        return self._alone(LABEL, features.rows_of(rows, self.features, self.extra))  # type: ignore[no-any-return]
 
     def predict_both(self, rows: Any) -> "tuple[np.ndarray[Any, np.dtype[np.int64]], Rows]":
         """Return labels, int64 [n], and probabilities, float32 [n, classes], of one run."""
         if type(rows) is np.ndarray and rows.shape == self._one and rows.dtype == np.float32:
             bound = self._answered(rows)
             return bound.label.copy(), bound.probabilities.copy()
-        return self.answer(features.rows_of(rows, self.features, self.extras))
+        return self.answer(features.rows_of(rows, self.features, self.extra))
 
     def answer(self, rows: Rows) -> "tuple[np.ndarray[Any, np.dtype[np.int64]], Rows]":
         """Return labels and probabilities as `predict_both` does, of rows that `features.rows_of` returned."""
@@ -213,7 +223,7 @@ class Predictor:
         return self._checked_row(values)
 
     def _checked_row(self, values: dict[str, Any]) -> list[float]:
-        features.check_names(values.keys(), self.features, self.extras)
+        features.check_names(values.keys(), self.features, self.extra)
         return [features.number(values[name], name) for name in self.features]
 
     def _answered(self, row: Rows) -> "_OneRow":
@@ -276,11 +286,19 @@ class _OneRow:
         self._session.run_with_iobinding(self._binding)
 
 
-def _check_options(threads: int, extras: str) -> None:
+def _renamed(extra: Extra, extras: str | None) -> Extra:
+    """Return `extra`, or the value of its deprecated name `extras`, whose "refuse" is now "forbid"."""
+    if extras is None:
+        return extra
+    warnings.warn('`extras` is now `extra`, and its "refuse" is now "forbid".', DeprecationWarning, stacklevel=3)
+    return cast("Extra", {"refuse": "forbid"}.get(extras, extras))
+
+
+def _check_options(threads: int, extra: str) -> None:
     if type(threads) is not int or threads < 1:
         raise InputError(f"`threads` must be a whole number of at least 1, got {threads!r}.")
-    if extras not in get_args(Extras):
-        raise InputError(f'`extras` must be "refuse" or "ignore", got {extras!r}.')
+    if extra not in get_args(Extra):
+        raise InputError(f'`extra` must be "forbid" or "ignore", got {extra!r}.')
 
 
 def _session(content: bytes, threads: int) -> Any:

@@ -21,7 +21,7 @@ from wine_assets.inference import AsyncPredictor, Batching, ModelRepository, Pre
 
 
 def label(path: str) -> int:
-    prediction: Prediction = Predictor.load(path, threads=1, extras="ignore").predict_one(alcohol=13.0)
+    prediction: Prediction = Predictor.load(path, threads=1, extra="ignore").predict_one(alcohol=13.0)
     return prediction.label
 
 

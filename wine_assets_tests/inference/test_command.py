@@ -142,7 +142,7 @@ def test_an_interruption_ends_it_without_a_traceback(released: ModelRepository) 
         assert (process.wait(60), process.stderr.read()) == (130, b"")
 
 
-@pytest.mark.parametrize("arguments", [[], ["model", "--extras", "drop"], ["model", "--version", "one"]])
+@pytest.mark.parametrize("arguments", [[], ["model", "--extra", "drop"], ["model", "--version", "one"]])
 def test_a_command_that_is_not_understood_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -156,7 +156,8 @@ def test_a_version_and_unknown_names_can_be_chosen(released: ModelRepository, se
     refused = _run(line, released.folder)
     assert (refused.returncode, "`colour` is not known" in refused.stderr) == (1, True)
     answers = [
-        json.loads(_run(line, released.folder, "--extras", "ignore", "--version", version).stdout) for version in (1, 2)
+        json.loads(_run(line, released.folder, option, "ignore", "--version", version).stdout)
+        for option, version in (("--extra", 1), ("--extras", 2))  # the second is its deprecated name
     ]
     assert answers[0] != answers[1]
     gone = _run(line, released.folder, "--version", "9")

@@ -106,7 +106,7 @@ def test_a_model_may_have_a_single_feature() -> None:
 def test_columns_that_the_model_has_no_use_for_are_ignored_where_that_is_wanted() -> None:
     extended = frame(grade=["a", "b"])
     np.testing.assert_array_equal(rows_of(extended, NAMES, "ignore"), ROWS.astype(np.float32))
-    with pytest.raises(InputError, match=r"`grade` is not known\. The features are alcohol, ash, hue; .*extras="):
+    with pytest.raises(InputError, match=r"`grade` is not known\. The features are alcohol, ash, hue; .*extra="):
         rows_of(extended, NAMES)
 
 

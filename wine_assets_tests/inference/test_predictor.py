@@ -206,9 +206,19 @@ def test_numbers_of_numpy_are_numbers_and_others_are_ignored_where_that_is_wante
     content: bytes, named: list[dict[str, float]]
 ) -> None:
     expected = Predictor(content).predict_one(**named[0])
-    predictor = Predictor(content, extras="ignore")
+    predictor = Predictor(content, extra="ignore")
     given: dict[str, Any] = {name: np.float32(value) for name, value in named[0].items()} | {"colour": "red"}
     assert predictor.predict_one(**given) == expected
+
+
+@pytest.mark.parametrize(("extras", "extra"), [("ignore", "ignore"), ("refuse", "forbid")])
+def test_extras_is_a_deprecated_name(content: bytes, tmp_path: Path, extras: str, extra: str) -> None:
+    """`extras` still works, in each way to make a predictor, and says what it is called now."""
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.warns(DeprecationWarning, match="`extras` is now `extra`"):
+        assert Predictor(content, extras=extras).extra == extra
+    with pytest.warns(DeprecationWarning, match="`extras` is now `extra`"):
+        assert Predictor.load(tmp_path / "model.onnx", extras=extras).extra == extra
 
 
 def test_a_row_of_an_array_is_checked_too(content: bytes, rows: Any) -> None:
@@ -289,7 +299,7 @@ def test_no_rows_have_no_answers(content: bytes) -> None:
         ({"threads": 0}, r"^`threads` must be a whole number of at least 1, got 0\.$"),
         ({"threads": "2"}, r"^`threads` must be a whole number of at least 1, got '2'\.$"),
         ({"threads": -1}, r"^`threads` must be a whole number of at least 1, got -1\.$"),
-        ({"extras": "drop"}, r"^`extras` must be \"refuse\" or \"ignore\", got 'drop'\.$"),
+        ({"extra": "drop"}, r"^`extra` must be \"forbid\" or \"ignore\", got 'drop'\.$"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(content: bytes, options: dict[str, Any], sentence: str) -> None:

@@ -47,7 +47,7 @@ from wine_assets.inference import AsyncPredictor, Batching, InputError, ModelRep
 
 repository = ModelRepository(sys.argv[1])
 rows = json.loads(sys.argv[2])
-predictor = Predictor.load(sys.argv[1], extras="ignore")
+predictor = Predictor.load(sys.argv[1], extra="ignore")
 repository.verify(repository.versions()[-1])
 columns = {name: [row[name] for row in rows] for name in rows[0]}
 for form in (rows, columns, [[*row.values()] for row in rows]):
