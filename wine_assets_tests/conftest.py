@@ -10,7 +10,14 @@ import pytest
 
 from wine_assets.compute import deadline, usage
 from wine_assets.data.sources import BundledSource, load
+from wine_assets_tests.support import session_watchdog
 from wine_assets_tests.support.postgres import Postgres, running_postgres
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all processes of the session ended with it; workers of xdist belong to the session that starts them."""
+    if not hasattr(config, "workerinput"):
+        session_watchdog.start()
 
 
 @pytest.fixture(scope="session")
