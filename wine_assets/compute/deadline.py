@@ -42,9 +42,9 @@ class Deadline:
 
 
 @contextlib.contextmanager
-def kept(deadline: Deadline, grace_s: float) -> Iterator[None]:
+def limit_time(deadline: Deadline, grace_s: float) -> Iterator[None]:
     """End the process when the block isn't left in time and grace; make it an error when it is left late."""
-    with _ended_by_force(deadline.moment + grace_s):
+    with _force_exit(deadline.moment + grace_s):
         try:
             yield
         except (MemoryLimitError, TimeLimitError):
@@ -58,7 +58,7 @@ def kept(deadline: Deadline, grace_s: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alarmed(deadline: Deadline) -> Iterator[None]:
+def alarm(deadline: Deadline) -> Iterator[None]:
     """Raise TimeLimitError in the block at its deadline, where signals reach this thread."""
     if math.isinf(deadline.moment) or threading.current_thread() is not threading.main_thread():
         yield
@@ -122,7 +122,7 @@ _ends_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _ended_by_force(end: float) -> Iterator[None]:
+def _force_exit(end: float) -> Iterator[None]:
     """End the process at `end` (time.monotonic seconds), by a thread of C that needs no lock of Python's.
 
     There is one such thread in a process: the earliest end of the blocks that are open counts.

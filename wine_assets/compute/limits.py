@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from wine_assets.compute import deadline, gpus, memory, threads
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.compute.usage import Usage, measured
+from wine_assets.compute.usage import Usage, measure
 
-__all__ = ["GRACE_S", "Usage", "enforced"]
+__all__ = ["GRACE_S", "Usage", "enforce"]
 
 GRACE_S = 5.0
 
 
 @contextlib.contextmanager
-def enforced(request: ComputeRequest, step: str, *, grace_s: float = GRACE_S) -> Iterator[Usage]:
+def enforce(request: ComputeRequest, step: str, *, grace_s: float = GRACE_S) -> Iterator[Usage]:
     """Hold the block to `request` and measure it; `step` names it in errors.
 
     Raises ComputeRequestError for GPUs that are not there, MemoryLimitError when the block needs more memory than
@@ -26,11 +26,11 @@ def enforced(request: ComputeRequest, step: str, *, grace_s: float = GRACE_S) ->
     gpus.check(request.gpu, step)
     end = deadline.Deadline.of(request, step)
     with (
-        deadline.kept(end, grace_s),
-        memory.bounded(request, step),
-        threads.capped(request.threads),
-        measured() as usage,
-        deadline.alarmed(end),  # the innermost, so that it rings in the block alone, not while the others clean up
+        deadline.limit_time(end, grace_s),
+        memory.limit_memory(request, step),
+        threads.limit_threads(request.threads),
+        measure() as usage,
+        deadline.alarm(end),  # the innermost, so that it rings in the block alone, not while the others clean up
     ):
         yield usage
     memory.check(request, step, usage.peak_memory_bytes)

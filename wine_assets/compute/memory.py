@@ -35,7 +35,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 @contextlib.contextmanager
-def bounded(request: ComputeRequest, step: str) -> Iterator[None]:
+def limit_memory(request: ComputeRequest, step: str) -> Iterator[None]:
     """Bound the block's memory; raise MemoryLimitError where it meets the bound."""
     _let_blas_take_buffers()
     used = process_status("VmData")

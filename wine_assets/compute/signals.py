@@ -10,7 +10,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def raised_as_keyboard_interrupt() -> Iterator[Callable[[], None]]:
+def raise_keyboard_interrupt() -> Iterator[Callable[[], None]]:
     """Have signals leave the block as KeyboardInterrupt, and then be handled as they would have been without it.
 
     Yield what has them do so again, where a library has put a handler of its own in place.

@@ -15,7 +15,7 @@ _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextlib.contextmanager
-def capped(most: int) -> Iterator[None]:
+def limit_threads(most: int) -> Iterator[None]:
     """Cap the threads of the libraries loaded already, and by their variables those of the ones loaded in the block."""
     count = usable_threads(most)
     with environment(dict.fromkeys(_VARIABLES, str(count))), _controller(len(sys.modules)).limit(limits=count):

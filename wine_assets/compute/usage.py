@@ -27,7 +27,7 @@ class Usage:
 
 
 @contextlib.contextmanager
-def measured() -> Iterator[Usage]:
+def measure() -> Iterator[Usage]:
     """Measure the block; blocks may enclose each other."""
     usage, memory = Usage(), _HighWater()
     wall, cpu = time.perf_counter(), time.process_time()

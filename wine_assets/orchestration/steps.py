@@ -141,7 +141,7 @@ def _compute_function(declared: Step, request: ComputeRequest) -> Callable[..., 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         version, stored = "", {}
         try:
-            with never_retried(), limits.enforced(request, declared.name) as usage:
+            with never_retried(), limits.enforce(request, declared.name) as usage:
                 made = declared.compute(**_arguments(declared, context, given))
                 if not made.refusals:
                     version = _version(declared, context, made, given.get("config"))

@@ -7,7 +7,7 @@ import msgspec
 
 from wine_assets.compute import memory
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.compute.usage import measured
+from wine_assets.compute.usage import measure
 from wine_assets.search.objective import Objective, ObjectiveParams
 from wine_assets.search.space import family_named
 from wine_assets.search.trials import Outcome, Trial, failed
@@ -47,7 +47,7 @@ class Workload:
 
 def run(trial: Trial, objective: Objective, memory_mib: int | None) -> Outcome:
     """Return what comes of a trial in this process, with what it took; a failure is an outcome as well."""
-    with measured() as usage:
+    with measure() as usage:
         outcome = objective.score(trial) if memory_mib is None else _bounded(trial, objective, memory_mib)
     peak = round(max(usage.peak_memory_bytes, 0) / _MIB, 2)
     if memory_mib is not None and peak > memory_mib and outcome.state != "failed":
@@ -58,5 +58,5 @@ def run(trial: Trial, objective: Objective, memory_mib: int | None) -> Outcome:
 
 def _bounded(trial: Trial, objective: Objective, memory_mib: int) -> Outcome:
     request = ComputeRequest(memory=f"{memory_mib}Mi")
-    with memory.bounded(request, f"Trial {trial.number}"):
+    with memory.limit_memory(request, f"Trial {trial.number}"):
         return objective.score(trial)

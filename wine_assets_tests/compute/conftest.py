@@ -9,7 +9,7 @@ _PRELUDE = """\
 import faulthandler, re, sys, time
 from wine_assets.errors import MemoryLimitError, TimeLimitError
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.compute.limits import enforced
+from wine_assets.compute.limits import enforce
 """
 
 RunProgram = Callable[[str], "subprocess.CompletedProcess[str]"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wine_assets.compute.limits import enforced
+from wine_assets.compute.limits import enforce
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.errors import TimeLimitError
 
@@ -24,7 +24,7 @@ def _spin(seconds: float) -> None:
 def test_python_code_over_its_timeout_is_stopped() -> None:
     started = time.monotonic()
     expected = r"raw_wine was stopped after 0\.2 s, its compute request's timeout \(0\.2s\)\. Raise `timeout`"
-    with pytest.raises(TimeLimitError, match=expected), enforced(ComputeRequest(timeout="0.2s"), "raw_wine"):
+    with pytest.raises(TimeLimitError, match=expected), enforce(ComputeRequest(timeout="0.2s"), "raw_wine"):
         _spin(10)
     assert time.monotonic() - started < 2
 
@@ -34,7 +34,7 @@ def test_a_timeout_that_the_step_swallows_fails_it_at_its_end() -> None:
         with contextlib.suppress(TimeLimitError):
             _spin(10)
 
-    with pytest.raises(TimeLimitError), enforced(ComputeRequest(timeout="0.1s"), "step"):
+    with pytest.raises(TimeLimitError), enforce(ComputeRequest(timeout="0.1s"), "step"):
         swallow()
 
 
@@ -45,7 +45,7 @@ def test_a_timeout_that_the_step_makes_another_error_of_is_a_timeout() -> None:
         except TimeLimitError:
             raise ValueError("something else") from None
 
-    with pytest.raises(TimeLimitError), enforced(ComputeRequest(timeout="0.1s"), "step"):
+    with pytest.raises(TimeLimitError), enforce(ComputeRequest(timeout="0.1s"), "step"):
         disguise()
 
 
@@ -54,7 +54,7 @@ def test_a_step_outside_the_main_thread_is_found_late_at_its_end() -> None:
 
     def step() -> None:
         try:
-            with enforced(ComputeRequest(timeout="0.1s"), "step"):
+            with enforce(ComputeRequest(timeout="0.1s"), "step"):
                 time.sleep(0.2)
         except TimeLimitError as error:
             caught.append(error)
@@ -67,7 +67,7 @@ def test_a_step_outside_the_main_thread_is_found_late_at_its_end() -> None:
 
 def test_an_enclosing_step_s_timeout_stops_the_enclosed_one() -> None:
     outer, inner = ComputeRequest(timeout="0.1s"), ComputeRequest(timeout="10m")
-    with pytest.raises(TimeLimitError, match=r"^outer"), enforced(outer, "outer"), enforced(inner, "inner"):
+    with pytest.raises(TimeLimitError, match=r"^outer"), enforce(outer, "outer"), enforce(inner, "inner"):
         _spin(10)
 
 
@@ -75,11 +75,11 @@ def test_an_enclosing_step_s_timeout_goes_on_after_the_enclosed_one() -> None:
     outer, inner = ComputeRequest(timeout="1s"), ComputeRequest(timeout="0.1s")
 
     def enclosing() -> None:
-        with pytest.raises(TimeLimitError, match=r"^inner"), enforced(inner, "inner"):
+        with pytest.raises(TimeLimitError, match=r"^inner"), enforce(inner, "inner"):
             _spin(10)
         _spin(10)
 
-    with pytest.raises(TimeLimitError, match=r"^outer"), enforced(outer, "outer"):
+    with pytest.raises(TimeLimitError, match=r"^outer"), enforce(outer, "outer"):
         enclosing()
 
 
@@ -97,7 +97,7 @@ def rings(request: pytest.FixtureRequest) -> Iterator[list[float]]:
 
 @pytest.mark.parametrize("rings", [0.05], indirect=True)
 def test_somebody_else_s_alarm_rings_during_the_step_and_after_it(rings: list[float]) -> None:
-    with enforced(ComputeRequest(timeout="10m"), "step"):
+    with enforce(ComputeRequest(timeout="10m"), "step"):
         _spin(0.17)
     during = len(rings)
     _spin(0.17)
@@ -107,7 +107,7 @@ def test_somebody_else_s_alarm_rings_during_the_step_and_after_it(rings: list[fl
 
 @pytest.mark.parametrize("rings", [0.0], indirect=True)
 def test_somebody_else_s_single_alarm_rings_once(rings: list[float]) -> None:
-    with enforced(ComputeRequest(timeout="10m"), "step"):
+    with enforce(ComputeRequest(timeout="10m"), "step"):
         _spin(0.17)
     assert len(rings) == 1
 
@@ -118,7 +118,7 @@ def _spin_past_an_early_alarm() -> None:
 
 
 def test_an_alarm_that_comes_early_is_set_again() -> None:
-    with pytest.raises(TimeLimitError), enforced(ComputeRequest(timeout="0.2s"), "step"):
+    with pytest.raises(TimeLimitError), enforce(ComputeRequest(timeout="0.2s"), "step"):
         _spin_past_an_early_alarm()
 
 
@@ -129,7 +129,7 @@ def test_an_alarm_that_comes_early_is_set_again() -> None:
 def test_a_c_call_that_never_returns_ends_the_process_after_the_grace(run_program: RunProgram, hang: str) -> None:
     started = time.monotonic()
     ended = run_program(f"""
-    with enforced(ComputeRequest(timeout="0.3s"), "step", grace_s=0.5):
+    with enforce(ComputeRequest(timeout="0.3s"), "step", grace_s=0.5):
         try:
             {hang}
         except TimeLimitError:
@@ -144,7 +144,7 @@ def test_a_step_outside_the_main_thread_ends_the_process_after_the_grace(run_pro
     ended = run_program("""
     import threading
     def step():
-        with enforced(ComputeRequest(timeout="0.2s"), "step", grace_s=0.3):
+        with enforce(ComputeRequest(timeout="0.2s"), "step", grace_s=0.3):
             time.sleep(60)
     thread = threading.Thread(target=step)
     thread.start()
@@ -156,7 +156,7 @@ def test_a_step_outside_the_main_thread_ends_the_process_after_the_grace(run_pro
 
 def test_a_step_in_time_is_not_ended_later(run_program: RunProgram) -> None:
     ended = run_program("""
-    with enforced(ComputeRequest(timeout="1s"), "step", grace_s=0.1):
+    with enforce(ComputeRequest(timeout="1s"), "step", grace_s=0.1):
         pass
     time.sleep(1.3)
     print("here")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wine_assets.compute import gpus
-from wine_assets.compute.limits import enforced
+from wine_assets.compute.limits import enforce
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.errors import ComputeRequestError
 
@@ -32,11 +32,11 @@ def test_a_gpu_that_is_not_there_is_refused(
 ) -> None:
     machine(present, visible)
     if usable:
-        with enforced(ComputeRequest(gpu=usable), "step"):
+        with enforce(ComputeRequest(gpu=usable), "step"):
             pass
     asked = usable + 1
     expected = rf"step asked for {asked} GPUs? and {usable or 'none'} can be used here .* lower `gpu`"
-    with pytest.raises(ComputeRequestError, match=expected), enforced(ComputeRequest(gpu=asked), "step"):
+    with pytest.raises(ComputeRequestError, match=expected), enforce(ComputeRequest(gpu=asked), "step"):
         pytest.fail("the step ran")
 
 

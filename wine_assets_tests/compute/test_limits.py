@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from wine_assets.compute.limits import enforced
+from wine_assets.compute.limits import enforce
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.errors import TimeLimitError
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def test_any_other_error_passes_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), enforced(ComputeRequest(timeout="10m"), "step"):
+    with pytest.raises(ZeroDivisionError), enforce(ComputeRequest(timeout="10m"), "step"):
         1 / 0  # noqa: B018 - the error is what it is for
 
 
@@ -20,18 +20,18 @@ def test_a_step_that_took_too_long_and_too_much_is_told_of_its_time() -> None:
         np.ones(50 << 17)
         time.sleep(10)
 
-    with pytest.raises(TimeLimitError), enforced(ComputeRequest(memory="10Mi", timeout="0.1s"), "step"):
+    with pytest.raises(TimeLimitError), enforce(ComputeRequest(memory="10Mi", timeout="0.1s"), "step"):
         step()
 
 
 def test_an_enclosed_step_leaves_the_limits_of_the_enclosing_one_in_force() -> None:
     def enclosing() -> None:
-        with enforced(ComputeRequest(), "inner"):
+        with enforce(ComputeRequest(), "inner"):
             pass
         time.sleep(10)
 
     outer = ComputeRequest(memory="500Mi", timeout="0.3s")
-    with pytest.raises(TimeLimitError, match=r"^outer"), enforced(outer, "outer"):
+    with pytest.raises(TimeLimitError, match=r"^outer"), enforce(outer, "outer"):
         enclosing()
 
 
@@ -39,10 +39,10 @@ def test_a_block_costs_less_than_two_milliseconds_of_the_processor() -> None:
     request = ComputeRequest(timeout="10m")
     costs = []
     for _ in range(20):
-        with enforced(request, "step"):
+        with enforce(request, "step"):
             pass
         started = time.process_time()
-        with enforced(request, "step"):
+        with enforce(request, "step"):
             pass
         costs.append(time.process_time() - started)
     assert min(costs) < 0.002

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from wine_assets.compute import memory, usage
-from wine_assets.compute.limits import enforced
+from wine_assets.compute.limits import enforce
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.errors import MemoryLimitError
 
@@ -32,46 +32,46 @@ def test_a_step_that_would_go_far_beyond_its_request_is_refused_at_once() -> Non
     expected = (
         r"^wine_model asked for 500Mi of memory and needed more \(.*2\.00 GiB.*\)\. Raise `memory` in its compute"
     )
-    with pytest.raises(MemoryLimitError, match=expected), enforced(ComputeRequest(memory="500Mi"), "wine_model"):
+    with pytest.raises(MemoryLimitError, match=expected), enforce(ComputeRequest(memory="500Mi"), "wine_model"):
         _take(_REFUSED)
 
 
 def test_what_is_refused_is_the_request_and_the_imports_allowance() -> None:
     beyond = 500 * _MIB + memory.IMPORTS_BYTES
-    with pytest.raises(MemoryLimitError), enforced(ComputeRequest(memory="500Mi"), "step"):
+    with pytest.raises(MemoryLimitError), enforce(ComputeRequest(memory="500Mi"), "step"):
         _reserve(beyond + 100 * _MIB)
-    with enforced(ComputeRequest(memory="500Mi"), "step"):
+    with enforce(ComputeRequest(memory="500Mi"), "step"):
         _reserve(beyond - 100 * _MIB)
 
 
 def test_a_step_that_went_a_little_beyond_its_request_fails_at_its_end() -> None:
     expected = r"^step asked for 10Mi of memory and needed more \(5\d MiB, its imports included\)\. Raise `memory` in"
-    with pytest.raises(MemoryLimitError, match=expected), enforced(ComputeRequest(memory="10Mi"), "step"):
+    with pytest.raises(MemoryLimitError, match=expected), enforce(ComputeRequest(memory="10Mi"), "step"):
         _take(50 * _MIB)
 
 
 def test_a_small_request_suffices_for_a_step_that_needs_less() -> None:
-    with enforced(ComputeRequest(memory="20Mi"), "step"):
+    with enforce(ComputeRequest(memory="20Mi"), "step"):
         _take(_MIB)
 
 
 @pytest.mark.parametrize("size", [400 * _MIB, _REFUSED])
 def test_a_step_with_a_limit_of_its_own_is_told_to_raise_that(size: int) -> None:
     request = ComputeRequest(memory="200Mi", memory_limit="300Mi")
-    with pytest.raises(MemoryLimitError, match=r"300Mi .* Raise `memory_limit`"), enforced(request, "wine_model"):
+    with pytest.raises(MemoryLimitError, match=r"300Mi .* Raise `memory_limit`"), enforce(request, "wine_model"):
         _take(size)
 
 
 def test_the_next_step_of_the_process_has_its_memory_again() -> None:
-    with pytest.raises(MemoryLimitError), enforced(ComputeRequest(memory="100Mi"), "first"):
+    with pytest.raises(MemoryLimitError), enforce(ComputeRequest(memory="100Mi"), "first"):
         _reserve(900 * _MIB)
-    with enforced(ComputeRequest(memory="1Gi"), "second"):
+    with enforce(ComputeRequest(memory="1Gi"), "second"):
         _reserve(900 * _MIB)
 
 
 def test_each_thread_asked_for_has_room_for_its_stacks_and_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "usable_threads", lambda most: most)
-    with enforced(ComputeRequest(cpu="9", memory="500Mi"), "step"):
+    with enforce(ComputeRequest(cpu="9", memory="500Mi"), "step"):
         _reserve(500 * _MIB + memory.IMPORTS_BYTES + 7 * memory.THREAD_BYTES)
 
 
@@ -79,12 +79,12 @@ def test_each_thread_asked_for_has_room_for_its_stacks_and_buffers(monkeypatch: 
 
 
 def test_arrow_s_own_memory_error_is_recognised() -> None:
-    with pytest.raises(MemoryLimitError, match=r"ArrowMemoryError"), enforced(ComputeRequest(memory="200Mi"), "step"):
+    with pytest.raises(MemoryLimitError, match=r"ArrowMemoryError"), enforce(ComputeRequest(memory="200Mi"), "step"):
         pa.allocate_buffer(_REFUSED)
 
 
 def test_arrow_reserves_no_gigabyte_out_of_a_step_s_memory() -> None:
-    with enforced(ComputeRequest(memory="200Mi"), "step"):
+    with enforce(ComputeRequest(memory="200Mi"), "step"):
         assert pa.array(np.arange(1_000_000)).nbytes == 8_000_000
         assert pa.default_memory_pool().backend_name == "system"
 
@@ -94,7 +94,7 @@ def test_arrow_reserves_no_gigabyte_out_of_a_step_s_memory() -> None:
     ["std::bad_alloc", "can't start new thread", "[Errno 12] Cannot allocate memory", "Failed to allocate memory"],
 )
 def test_what_libraries_say_for_want_of_memory_is_recognised(message: str) -> None:
-    with pytest.raises(MemoryLimitError, match=re.escape(message)), enforced(ComputeRequest(), "step"):
+    with pytest.raises(MemoryLimitError, match=re.escape(message)), enforce(ComputeRequest(), "step"):
         raise RuntimeError(message)
 
 
@@ -105,7 +105,7 @@ def test_a_memory_error_that_a_library_made_its_own_of_is_recognised() -> None:
         except MemoryError as error:
             raise ValueError("no frame") from error
 
-    with pytest.raises(MemoryLimitError, match="ValueError: no frame"), enforced(ComputeRequest(), "step"):
+    with pytest.raises(MemoryLimitError, match="ValueError: no frame"), enforce(ComputeRequest(), "step"):
         fail()
 
 
@@ -115,7 +115,7 @@ def test_blas_has_its_buffers_however_little_memory_is_left(run_program: RunProg
     import numpy as np
     from scipy.linalg.blas import dgemm
     matrix = np.ones((256, 256))
-    with enforced(ComputeRequest(memory="500Mi"), "step"):
+    with enforce(ComputeRequest(memory="500Mi"), "step"):
         spare, hoard, size = np.empty(1 << 19), [], 1 << 27
         while size > 1 << 20:
             try:
@@ -134,7 +134,7 @@ def test_blas_has_its_buffers_however_little_memory_is_left(run_program: RunProg
 def test_an_enclosing_step_s_lower_limit_holds_and_is_named() -> None:
     outer, inner = ComputeRequest(memory="200Mi"), ComputeRequest(memory="4Gi")
     expected = "inner asked for 4Gi of memory and needed more than the .* MiB that a lower limit.*ulimit"
-    with enforced(outer, "outer"), pytest.raises(MemoryLimitError, match=expected), enforced(inner, "inner"):
+    with enforce(outer, "outer"), pytest.raises(MemoryLimitError, match=expected), enforce(inner, "inner"):
         _reserve(_REFUSED)
 
 
@@ -150,7 +150,7 @@ def ulimit() -> Iterator[int]:
 
 def test_the_user_s_lower_limit_holds_is_named_and_stays(ulimit: int) -> None:
     expected = "asked for 4Gi .* lower limit.*ulimit"
-    with pytest.raises(MemoryLimitError, match=expected), enforced(ComputeRequest(memory="4Gi"), "step"):
+    with pytest.raises(MemoryLimitError, match=expected), enforce(ComputeRequest(memory="4Gi"), "step"):
         _reserve(_REFUSED)
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == ulimit
 
@@ -159,8 +159,8 @@ def test_an_enclosed_step_s_error_is_not_blamed_on_the_enclosing_one() -> None:
     inner = ComputeRequest(memory="150Mi")
     with (
         pytest.raises(MemoryLimitError, match=r"^inner"),
-        enforced(ComputeRequest(memory="4Gi"), "outer"),
-        enforced(inner, "inner"),
+        enforce(ComputeRequest(memory="4Gi"), "outer"),
+        enforce(inner, "inner"),
     ):
         _reserve(_REFUSED)
 
@@ -187,7 +187,7 @@ _STEPS = """
         return np.ones(700_000_000 // 8).sum()
     def held(memory, step):
         try:
-            with enforced(ComputeRequest(memory=memory), step.__name__) as usage:
+            with enforce(ComputeRequest(memory=memory), step.__name__) as usage:
                 step()
             print(step.__name__, "did", 0 < usage.peak_memory_bytes < 500 << 20)
         except MemoryLimitError as error:
@@ -229,7 +229,7 @@ def test_a_step_whose_imports_take_too_much_fails_and_leaves_them_usable(run_pro
 
 def test_without_proc_a_memory_error_is_nobody_s_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "_STATUS", Path("/nowhere/status"))
-    with pytest.raises(MemoryError), enforced(ComputeRequest(), "step"):
+    with pytest.raises(MemoryError), enforce(ComputeRequest(), "step"):
         raise MemoryError
 
 
@@ -241,7 +241,7 @@ def test_without_proc_the_request_is_checked_at_the_end(run_program: RunProgram)
     from wine_assets.compute import usage
     usage._STATUS = usage._CLEAR_REFS = Path("/nowhere/file")
     try:
-        with enforced(ComputeRequest(memory="10Mi"), "step"):
+        with enforce(ComputeRequest(memory="10Mi"), "step"):
             bytearray(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (100 << 20))
     except MemoryLimitError as error:
         print(error)

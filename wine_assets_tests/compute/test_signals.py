@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from wine_assets.compute.signals import raised_as_keyboard_interrupt
+from wine_assets.compute.signals import raise_keyboard_interrupt
 
 STOPPING = [signal.SIGINT, signal.SIGTERM]
 
@@ -41,7 +41,7 @@ def _framework() -> Iterator[None]:
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_library_sees_a_keyboard_interrupt_and_who_called_it_what_the_handler_raises(number: int) -> None:
     seen: list[type[BaseException]] = []
-    with pytest.raises(Stopped), raised_as_keyboard_interrupt(), noted(seen):
+    with pytest.raises(Stopped), raise_keyboard_interrupt(), noted(seen):
         signal.raise_signal(number)
     assert seen == [KeyboardInterrupt]
     assert [signal.getsignal(number) for number in STOPPING] == [stop, stop]
@@ -49,7 +49,7 @@ def test_a_library_sees_a_keyboard_interrupt_and_who_called_it_what_the_handler_
 
 def test_a_handler_that_a_library_puts_in_place_can_be_replaced() -> None:
     def replaced() -> None:
-        with raised_as_keyboard_interrupt() as again:
+        with raise_keyboard_interrupt() as again:
             signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
             again()
             signal.raise_signal(signal.SIGTERM)
@@ -59,13 +59,13 @@ def test_a_handler_that_a_library_puts_in_place_can_be_replaced() -> None:
 
 
 def test_a_keyboard_interrupt_that_no_signal_raised_stays_one() -> None:
-    with pytest.raises(KeyboardInterrupt), raised_as_keyboard_interrupt():
+    with pytest.raises(KeyboardInterrupt), raise_keyboard_interrupt():
         raise KeyboardInterrupt
 
 
 def test_a_signal_that_ends_the_process_still_does() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with raised_as_keyboard_interrupt():
+    with raise_keyboard_interrupt():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -73,7 +73,7 @@ def test_a_thread_has_no_signals() -> None:
     found: list[object] = []
 
     def look() -> None:
-        with raised_as_keyboard_interrupt() as again:
+        with raise_keyboard_interrupt() as again:
             again()
             found.append(signal.getsignal(signal.SIGINT))
 

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from wine_assets.compute.limits import Usage, enforced
+from wine_assets.compute.limits import Usage, enforce
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.errors import MemoryLimitError
 
@@ -12,7 +12,7 @@ _MIB = 1 << 20
 
 
 def test_usage_tells_peak_memory_cpu_and_wall_time() -> None:
-    with enforced(ComputeRequest(), "step") as usage:
+    with enforce(ComputeRequest(), "step") as usage:
         np.ones(100 * _MIB // 8)
         started = time.process_time()
         while time.process_time() - started < 0.1:
@@ -27,7 +27,7 @@ def test_usage_is_filled_when_the_step_fails() -> None:
     seen: list[Usage] = []
 
     def step() -> None:
-        with enforced(ComputeRequest(memory="200Mi"), "step") as usage:
+        with enforce(ComputeRequest(memory="200Mi"), "step") as usage:
             seen.append(usage)
             np.ones(100 * _MIB // 8)
             bytearray(300 * _MIB)
@@ -39,9 +39,9 @@ def test_usage_is_filled_when_the_step_fails() -> None:
 
 
 def test_an_enclosed_step_does_not_hide_the_peak_of_the_enclosing_one() -> None:
-    with enforced(ComputeRequest(), "outer") as outer:
+    with enforce(ComputeRequest(), "outer") as outer:
         np.ones(100 * _MIB // 8)
-        with enforced(ComputeRequest(), "inner") as inner:
+        with enforce(ComputeRequest(), "inner") as inner:
             np.ones(_MIB // 8)
     assert outer.peak_memory_bytes > 95 * _MIB
     assert inner.peak_memory_bytes < 20 * _MIB

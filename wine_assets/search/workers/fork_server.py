@@ -99,7 +99,7 @@ def _work(connection: Connection, objective: Any, workload: Any) -> None:
     from wine_assets.search.trial_context import run
 
     try:
-        with threads.capped(workload.threads) if workload.threads > 1 else contextlib.nullcontext():
+        with threads.limit_threads(workload.threads) if workload.threads > 1 else contextlib.nullcontext():
             while True:
                 connection.send(run(connection.recv(), objective, workload.memory_mib))
     except (EOFError, BrokenPipeError, ConnectionResetError):

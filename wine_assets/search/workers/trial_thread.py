@@ -40,7 +40,7 @@ def aside(objective: Objective) -> Iterator[Callable[[Trial], Outcome]]:
 
 
 def _work(jobs: "queue.SimpleQueue[Job | None]", objective: Objective) -> None:
-    with threads.capped(1):
+    with threads.limit_threads(1):
         while (job := jobs.get()) is not None:
             trial, future = job
             try:

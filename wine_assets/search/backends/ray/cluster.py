@@ -53,7 +53,7 @@ def cluster(params: RayBackend) -> Iterator[Any]:
         raise MissingExtraError("ray", "The backend `ray`") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     with (
-        signals.raised_as_keyboard_interrupt() as stop_at_once,
+        signals.raise_keyboard_interrupt() as stop_at_once,
         environment(_SETTINGS),
         _connected(ray, params),
     ):
