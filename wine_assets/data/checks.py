@@ -39,7 +39,7 @@ CHECKS = (
 
 
 @dataclass(frozen=True)
-class CheckOutcome:
+class CheckResult:
     """What one check found, as a sentence that names column, count and first rows (counted from 0)."""
 
     name: str
@@ -70,7 +70,7 @@ def schema(features: Sequence[str], layout: str) -> Any:
     )
 
 
-def validate(frame: "pd.DataFrame", layout: str, features: Sequence[str] = ()) -> list[CheckOutcome]:
+def validate(frame: "pd.DataFrame", layout: str, features: Sequence[str] = ()) -> list[CheckResult]:
     """Return the outcome of every check that could be evaluated, never raising for what the rows hold.
 
     `layout` is "wine" or "table"; `features` are the expected ones, by default the wine's or else the frame's own.
@@ -87,25 +87,25 @@ def validate(frame: "pd.DataFrame", layout: str, features: Sequence[str] = ()) -
     return outcomes
 
 
-def failure(outcomes: Sequence[CheckOutcome]) -> DataError | None:
+def failure(outcomes: Sequence[CheckResult]) -> DataError | None:
     """Return one error with the sentences of all blocking checks that failed, or None when none did."""
     sentences = [outcome.message for outcome in outcomes if outcome.blocking and not outcome.passed]
     return DataError(" ".join(sentences)) if sentences else None
 
 
-def _passing(spec: CheckSpec, frame: "pd.DataFrame") -> CheckOutcome:
+def _passing(spec: CheckSpec, frame: "pd.DataFrame") -> CheckResult:
     message = f"{spec.description[:-1]} ({len(frame)} rows)."
-    return CheckOutcome(spec.name, passed=True, blocking=spec.blocking, message=message, metadata={"rows": len(frame)})
+    return CheckResult(spec.name, passed=True, blocking=spec.blocking, message=message, metadata={"rows": len(frame)})
 
 
-def _failing(spec: CheckSpec, frame: "pd.DataFrame", columns: list[str]) -> CheckOutcome:
+def _failing(spec: CheckSpec, frame: "pd.DataFrame", columns: list[str]) -> CheckResult:
     findings = FINDERS[spec.name](frame, columns)
     shown = "; ".join(finding.sentence() for finding in findings[:FIRST_ROWS])
     more = f"; and {len(findings) - FIRST_ROWS} more columns" if len(findings) > FIRST_ROWS else ""
     verdict = "failed" if spec.blocking else "warns"
     message = f"Check `{spec.name}` {verdict}: {shown}{more}. {REMEDIES[spec.name]}"
     metadata = _metadata(frame, findings)
-    return CheckOutcome(spec.name, passed=False, blocking=spec.blocking, message=message, metadata=metadata)
+    return CheckResult(spec.name, passed=False, blocking=spec.blocking, message=message, metadata=metadata)
 
 
 def _metadata(frame: "pd.DataFrame", findings: Sequence[Finding]) -> dict[str, int | float | str]:

@@ -17,7 +17,7 @@ _EXACT_FLOATS = 2**53  # beyond it, not every whole number has a float64
 _INDEX_NAMES = ("index", "id", "no", "nr", "row", "rowid", "row_id", "rownames", "rn", "#")
 
 
-def shaped(
+def assign_columns(
     frame: "pd.DataFrame", class_column: str, features: list[str], name: str
 ) -> "tuple[pd.DataFrame, Literal['wine', 'table'], list[str]]":
     """Return the features and the class of a table as it was read, its layout, and the columns left out as an index.
@@ -46,7 +46,7 @@ def _check_names(frame: "pd.DataFrame", name: str) -> None:
 
 
 def _unnamed_wine(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """Recognise UCI's layout, with the class first or last, and perhaps an index in front."""
+    """Recognize UCI's layout, with the class first or last, and perhaps an index in front."""
     width = len(wine_columns.FEATURES) + 1
     if frame.shape[1] == width + 1 and _counts_up(frame.iloc[:, 0]):
         frame = frame.iloc[:, 1:]

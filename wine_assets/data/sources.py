@@ -20,7 +20,7 @@ Layout = Literal["wine", "table"]
 
 _CLASS_COLUMN = (
     "Name of the column that holds the class of each row. Default: empty, which finds a column with a well-known "
-    "name such as target, class, label, wine or customer_segment, and recognises the wine data in any of its "
+    "name such as target, class, label, wine or customer_segment, and recognizes the wine data in any of its "
     "published layouts. A name given here is taken literally: the labels are used as they are."
 )
 _FEATURES = (
@@ -170,11 +170,11 @@ def _bundled() -> Table:
 
 
 def _from_file(source: FileSource) -> Table:
-    from wine_assets.data.columns import shaped
+    from wine_assets.data.columns import assign_columns
     from wine_assets.data.readers import table_file
 
     raw, content_hash = table_file.read(source.path)
-    frame, layout, indexes = shaped(raw, source.class_column, source.features, source.path)
+    frame, layout, indexes = assign_columns(raw, source.class_column, source.features, source.path)
     return Table(
         frame,
         _combined(source, content_hash, table_file.named_format(source.path)),
@@ -185,13 +185,13 @@ def _from_file(source: FileSource) -> Table:
 
 
 def _from_sql(source: SqlSource) -> Table:
-    from wine_assets.data.columns import shaped
+    from wine_assets.data.columns import assign_columns
     from wine_assets.data.readers import sql_query
 
     url = _database_url(source)
     raw, content_hash = sql_query.read(source.query, url)
     database = sql_query.public_name(url)
-    frame, layout, indexes = shaped(raw, source.class_column, source.features, f"The query on {database}")
+    frame, layout, indexes = assign_columns(raw, source.class_column, source.features, f"The query on {database}")
     return Table(frame, _combined(source, content_hash), f"a query on {database}", layout, tuple(indexes))
 
 

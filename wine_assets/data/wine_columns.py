@@ -1,4 +1,4 @@
-"""The wine data in the layouts in which it is published, recognised by its names or by its values."""
+"""The wine data in the layouts in which it is published, recognized by its names or by its values."""
 
 import re
 from typing import TYPE_CHECKING, Any

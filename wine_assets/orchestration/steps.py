@@ -11,7 +11,7 @@ import dagster as dg
 
 from wine_assets.compute import limits
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.data.checks import CheckOutcome, CheckSpec
+from wine_assets.data.checks import CheckResult, CheckSpec
 from wine_assets.errors import SourceError, TimeLimitError, UnreachableSourceError, WineAssetsError
 from wine_assets.orchestration import data_versions, io_managers
 from wine_assets.orchestration.interrupts import never_retried
@@ -36,7 +36,7 @@ class Made:
 
     value: Any
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    outcomes: Sequence[CheckOutcome] = ()
+    outcomes: Sequence[CheckResult] = ()
     warnings: Sequence[str] = ()
     """What the run's log, and the metadata, should warn of."""
     identity: Mapping[str, Any] | None = None
@@ -215,7 +215,7 @@ def _version(declared: Step, context: dg.AssetExecutionContext, made: Made, conf
     return declared.version(made_of, inputs)
 
 
-def _check_result(outcome: CheckOutcome) -> dg.AssetCheckResult:
+def _check_result(outcome: CheckResult) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.ERROR if outcome.blocking else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         check_name=outcome.name,
@@ -232,7 +232,7 @@ def _readable(declared: Step, error: WineAssetsError | None) -> Iterator[dg.Asse
         return
     if error is None or isinstance(error, SourceError):
         message = str(error or "The source was read.")
-        yield _check_result(CheckOutcome(READABLE, passed=error is None, blocking=True, message=message))
+        yield _check_result(CheckResult(READABLE, passed=error is None, blocking=True, message=message))
 
 
 def _used(request: ComputeRequest, usage: limits.Usage) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wine_assets.data.checks import CHECKS, CheckOutcome, failure, validate
+from wine_assets.data.checks import CHECKS, CheckResult, failure, validate
 from wine_assets.data.wine_columns import FEATURES, PHYSICAL_RANGES
 from wine_assets.errors import DataError
 
@@ -15,11 +15,11 @@ NAMES = [spec.name for spec in CHECKS]
 BAD_NUMBERS = [float("nan"), float("inf"), float("-inf")]
 
 
-def failed(frame: pd.DataFrame, layout: str = "wine", **options: Any) -> dict[str, CheckOutcome]:
+def failed(frame: pd.DataFrame, layout: str = "wine", **options: Any) -> dict[str, CheckResult]:
     return {outcome.name: outcome for outcome in validate(frame, layout, **options) if not outcome.passed}
 
 
-def only_failure(frame: pd.DataFrame, layout: str = "wine", **options: Any) -> CheckOutcome:
+def only_failure(frame: pd.DataFrame, layout: str = "wine", **options: Any) -> CheckResult:
     (outcome,) = failed(frame, layout, **options).values()
     return outcome
 

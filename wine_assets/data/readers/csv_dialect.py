@@ -1,4 +1,4 @@
-"""The layout of a delimited text file, found by looking at it."""
+"""The dialect of a delimited text file, found by looking at it."""
 
 import codecs
 import csv
@@ -28,7 +28,7 @@ _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
-class CsvLayout:
+class CsvDialect:
     """How to read a delimited file: `names` is empty when the file has no header."""
 
     separator: str
@@ -57,12 +57,12 @@ def read(path: Path, name: str) -> "pd.DataFrame":
     from pyarrow import ArrowInvalid
 
     check_text(path, name)
-    layout = recognise(path, name)
-    _check_names(layout, name)
+    dialect = recognize(path, name)
+    _check_names(dialect, name)
     try:
-        return _parsed(path, layout)
+        return _parsed(path, dialect)
     except ArrowInvalid as error:
-        raise _parse_error(path, name, layout, error) from error
+        raise _parse_error(path, name, dialect, error) from error
 
 
 def check_text(path: Path, name: str) -> None:
@@ -84,10 +84,10 @@ def check_text(path: Path, name: str) -> None:
         raise SourceError(f"{name} holds no rows, the file is {state}: check how it was written")
 
 
-def recognise(path: Path, name: str) -> CsvLayout:
+def recognize(path: Path, name: str) -> CsvDialect:
     """Find out separator, decimal sign, header and number of columns from the first lines of the file."""
     text, preamble = _head(path)
-    guess = max((_guess(text, *dialect) for dialect in _dialects(preamble)), key=lambda guess: guess.score)
+    guess = max((_guess(text, *marks) for marks in _dialects(preamble)), key=lambda guess: guess.score)
     if guess.width == 1:
         raise SourceError(
             f"{name} has a single column: a table needs at least one feature and a class column, separated by "
@@ -187,14 +187,14 @@ def _is_plain_number(cell: str, decimal: str) -> bool:
     return "_" not in cell
 
 
-def _with_header(guess: _Guess, skipped: int) -> CsvLayout:
+def _with_header(guess: _Guess, skipped: int) -> CsvDialect:
     first = guess.rows[0]
     if _is_positional(first):
-        return CsvLayout(guess.separator, guess.decimal, (), guess.lines[0] + skipped, guess.width)
+        return CsvDialect(guess.separator, guess.decimal, (), guess.lines[0] + skipped, guess.width)
     if not _is_header(first, guess.decimal):
-        return CsvLayout(guess.separator, guess.decimal, (), skipped, len(first))
+        return CsvDialect(guess.separator, guess.decimal, (), skipped, len(first))
     names = _padded(tuple(cell.strip() for cell in first), guess)
-    return CsvLayout(guess.separator, guess.decimal, names, guess.lines[0] + skipped, len(names))
+    return CsvDialect(guess.separator, guess.decimal, names, guess.lines[0] + skipped, len(names))
 
 
 def _is_header(row: tuple[str, ...], decimal: str) -> bool:
@@ -214,28 +214,28 @@ def _padded(names: tuple[str, ...], guess: _Guess) -> tuple[str, ...]:
     return ("", *names)
 
 
-def _check_names(layout: CsvLayout, name: str) -> None:
-    doubles = [column for column, count in Counter(layout.names).items() if column and count > 1]
+def _check_names(dialect: CsvDialect, name: str) -> None:
+    doubles = [column for column, count in Counter(dialect.names).items() if column and count > 1]
     if doubles:
         raise SourceError(
             f"{name} has more than one column named `{doubles[0]}`: column names must be unique. Rename or remove one"
         )
 
 
-def _parsed(path: Path, layout: CsvLayout) -> "pd.DataFrame":
+def _parsed(path: Path, dialect: CsvDialect) -> "pd.DataFrame":
     from pyarrow import csv as arrow_csv
 
     from wine_assets.data.readers.arrow_tables import frame_of
 
-    places = [str(place) for place in range(layout.columns)]
+    places = [str(place) for place in range(dialect.columns)]
     table = arrow_csv.read_csv(
         path,
-        read_options=arrow_csv.ReadOptions(column_names=places, skip_rows=layout.skip_lines),
-        parse_options=arrow_csv.ParseOptions(delimiter=layout.separator, newlines_in_values=True),
-        convert_options=_conversion(arrow_csv, layout.decimal),
+        read_options=arrow_csv.ReadOptions(column_names=places, skip_rows=dialect.skip_lines),
+        parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+        convert_options=_conversion(arrow_csv, dialect.decimal),
     )
     frame = frame_of(table)
-    return frame.set_axis(list(layout.names) or range(layout.columns), axis="columns")
+    return frame.set_axis(list(dialect.names) or range(dialect.columns), axis="columns")
 
 
 def _conversion(arrow_csv: Any, decimal: str) -> Any:
@@ -243,25 +243,25 @@ def _conversion(arrow_csv: Any, decimal: str) -> Any:
     return arrow_csv.ConvertOptions(decimal_point=decimal, true_values=[], false_values=[], timestamp_parsers=["%%"])
 
 
-def _parse_error(path: Path, name: str, layout: CsvLayout, error: Exception) -> SourceError:
-    ragged = _first_ragged_line(path, layout)
+def _parse_error(path: Path, name: str, dialect: CsvDialect, error: Exception) -> SourceError:
+    ragged = _first_ragged_line(path, dialect)
     if ragged is None:
         return SourceError(
             f"{name} can't be read as delimited text: {' '.join(str(error).split())[:200]}. Write it again"
         )
     line, fields = ragged
     return SourceError(
-        f"Line {line} of {name} has {fields} fields, where the first line has {layout.columns}. "
+        f"Line {line} of {name} has {fields} fields, where the first line has {dialect.columns}. "
         "Correct that line, or quote the fields that contain the separator"
     )
 
 
-def _first_ragged_line(path: Path, layout: CsvLayout) -> tuple[int, int] | None:
+def _first_ragged_line(path: Path, dialect: CsvDialect) -> tuple[int, int] | None:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=layout.separator)
+        reader = csv.reader(file, delimiter=dialect.separator)
         try:
             for row in reader:
-                if reader.line_num > layout.skip_lines and row and len(row) != layout.columns:
+                if reader.line_num > dialect.skip_lines and row and len(row) != dialect.columns:
                     return reader.line_num, len(row)
         except csv.Error:
             return None

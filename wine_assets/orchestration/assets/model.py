@@ -5,7 +5,7 @@ from importlib.metadata import version
 import dagster as dg
 
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.data.checks import CheckOutcome, CheckSpec
+from wine_assets.data.checks import CheckResult, CheckSpec
 from wine_assets.evaluation import cross_validation
 from wine_assets.models import parity, prediction, training, verified_export
 from wine_assets.orchestration import best_hyperparameters, io_managers, metadata
@@ -120,7 +120,7 @@ def wine_predictions(config: PredictionsConfig, binarized_wine: Frame, wine_mode
     )
 
 
-def _parity_outcome(measured: parity.Parity) -> CheckOutcome:
+def _parity_outcome(measured: parity.Parity) -> CheckResult:
     figures: dict[str, int | float | str] = {
         "max_difference": measured.max_difference,
         "label_flips": measured.label_flips,
@@ -129,4 +129,4 @@ def _parity_outcome(measured: parity.Parity) -> CheckOutcome:
         "random_rows": measured.random_rows,
         "boundary_rows": measured.boundary_rows,
     }
-    return CheckOutcome("parity", measured.passed, blocking=True, message=measured.sentence(), metadata=figures)
+    return CheckResult("parity", measured.passed, blocking=True, message=measured.sentence(), metadata=figures)

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 
 from wine_assets.data.readers import csv_dialect
-from wine_assets.data.readers.csv_dialect import CsvLayout, check_text, read, recognise
+from wine_assets.data.readers.csv_dialect import CsvDialect, check_text, read, recognize
 from wine_assets.errors import SourceError
 
 
-def layout_of(text: str, folder: Path) -> CsvLayout:
+def layout_of(text: str, folder: Path) -> CsvDialect:
     path = folder / "a.csv"
     path.write_bytes(text.encode())
-    return recognise(path, "a.csv")
+    return recognize(path, "a.csv")
 
 
 @pytest.mark.parametrize(
