@@ -54,11 +54,11 @@ def released(folder: Path) -> Path:
 
 def release(folder: str) -> str:
     """Release the reference model as the pipeline does."""
-    from wine_assets.release import publishing as release
+    from wine_assets.release import publishing
 
     estimator, model, frame = reference()
-    candidate = release.Candidate(model, estimator, frame, {})
-    return str(release.released(Path(folder), candidate, release.provenance("benchmarks"), None).folder)
+    candidate = publishing.Candidate(model, estimator, frame, {})
+    return str(publishing.release(Path(folder), candidate, publishing.provenance("benchmarks"), None).folder)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from wine_assets.cli.commands import models, serve
-from wine_assets.cli.error_handling import sentences
+from wine_assets.cli.error_handling import handle_errors
 from wine_assets.errors import MissingExtraError
 
 _PIPELINE = {
@@ -46,7 +46,7 @@ def _add(app: typer.Typer, name: str, text: str) -> None:
 
 
 def _missing(name: str) -> Callable[..., None]:
-    @sentences
+    @handle_errors
     def refuse(_context: typer.Context) -> None:
         raise MissingExtraError("pipeline", f"`wine-assets {name}`")
 

@@ -31,7 +31,7 @@ FeatureColumns = Annotated[list[str] | None, _option("Column to learn from; repe
 NegativeClasses = Annotated[list[str] | None, _option("Class that becomes 0; repeat it.", "0")]
 
 
-def given(  # noqa: PLR0913 - the options that there are
+def collect(  # noqa: PLR0913 - the options that there are
     *,
     source: str | None,
     query: str | None,

@@ -25,7 +25,7 @@ def main() -> None:
         sys.stderr.write(f"{MissingExtraError(_extra(), 'The command line')}\n")
         sys.exit(BAD_USAGE)
     _tune_for_one_command()
-    with signals.watched():
+    with signals.watch():
         status = _stoppable()
     sys.exit(status)
 
@@ -52,9 +52,9 @@ def _stoppable() -> int:
     try:
         status = _command()
     except BaseException:  # Dagster has exceptions of its own for signals, of no common kind
-        if not signals.came():
+        if not signals.first():
             raise
-    number = signals.came()
+    number = signals.first()
     if number is None:
         return status
     sys.stderr.write(

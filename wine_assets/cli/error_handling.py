@@ -22,7 +22,7 @@ FAILED, BAD_USAGE = 1, 2
 _REASON_LENGTH = 300
 
 
-def sentences(command: Callable[..., None]) -> Callable[..., None]:
+def handle_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Turn an error into a sentence and an exit status, after its traceback where `debug` is given."""
 
     @functools.wraps(command)

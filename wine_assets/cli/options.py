@@ -36,10 +36,10 @@ class OptionGroup:
             self._parameter(name, field) for name, field in self.model.model_fields.items() if name not in self.skip
         ]
 
-    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields whose options were given, by field name."""
-        values = {name: options.get(self._argument(name)) for name in self.model.model_fields}
-        return {name: value for name, value in values.items() if value is not None and value != []}
+        given = {name: options.get(self._argument(name)) for name in self.model.model_fields}
+        return {name: value for name, value in given.items() if value is not None and value != []}
 
     def in_flags(self, message: str) -> str:
         """Return a message about fields of a run config with the options of these fields in their place."""
@@ -79,9 +79,9 @@ class FamilyOptions:
         shared = [self._parameter(name) for name in self.models[0].model_fields if name in self._shared]
         return [*shared, *(parameter for group in groups for parameter in group.parameters())]
 
-    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields whose options were given, by field name, of whatever family."""
-        return {name: value for group in self._groups for name, value in group.given(options).items()}
+        return {name: value for group in self._groups for name, value in group.values(options).items()}
 
     def in_flags(self, message: str) -> str:
         """Return a message about fields of a run config with the options of these fields in their place."""

@@ -26,7 +26,7 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
+def watch() -> Iterator[None]:
     """Let both signals raise KeyboardInterrupt in the block, and remember the first that came."""
     _Watch.first = None
     _Watch.reader, writer = os.pipe()
@@ -46,8 +46,8 @@ def watched() -> Iterator[None]:
         _Watch.reader = None
 
 
-def came() -> signal.Signals | None:
-    """Return the first signal that asked to stop, or None; outside of `watched`, what the last block ended with."""
+def first() -> signal.Signals | None:
+    """Return the first signal that asked to stop, or None; outside of `watch`, what the last block ended with."""
     if _Watch.first is None and _Watch.reader is not None:
         with contextlib.suppress(BlockingIOError):
             numbers = os.read(_Watch.reader, _READ_BYTES)
@@ -57,7 +57,7 @@ def came() -> signal.Signals | None:
 
 def stop_if_asked() -> None:
     """Raise KeyboardInterrupt when one of the signals came, where a handler of Dagster's took it for a failure."""
-    if came():
+    if first():
         raise KeyboardInterrupt
 
 
@@ -67,11 +67,11 @@ def _without_echoes() -> Iterator[None]:
     show, last_resort = sys.unraisablehook, logging.lastResort
 
     def show_unless_stopped(unraisable: Any) -> None:
-        if not came():
+        if not first():
             show(unraisable)
 
     def unless_stopped(_: logging.LogRecord) -> bool:
-        return not came()
+        return not first()
 
     sys.unraisablehook = show_unless_stopped
     if last_resort is not None:

@@ -65,7 +65,7 @@ class Release:
         }
 
 
-def released(models: Path, candidate: Candidate, origin: "Provenance", report: bytes | None) -> Release:
+def release(models: Path, candidate: Candidate, origin: "Provenance", report: bytes | None) -> Release:
     """Publish a candidate in the repository below `models`, and make it champion.
 
     Raise ParityError unless it answers as its estimator, ArtifactError when it can't be published, and ConflictError
@@ -79,7 +79,7 @@ def released(models: Path, candidate: Candidate, origin: "Provenance", report: b
     measured = parity.measure(candidate.model, candidate.estimator, X, data, batch_invariant=family.batch_invariant)
     parity.require(measured)
     about = content(candidate.model, candidate.frame, candidate.metrics, measured)
-    return release(ModelRepository.named(models, MODEL_NAME), candidate.model, about, origin, report)
+    return publish(ModelRepository.named(models, MODEL_NAME), candidate.model, about, origin, report)
 
 
 def content(model: bytes, frame: Any, metrics: Mapping[str, float], measured: parity.Parity) -> "Content":
@@ -120,7 +120,7 @@ def provenance(run_id: str) -> "Provenance":
     )
 
 
-def release(
+def publish(
     repository: "ModelRepository", model: bytes, about: "Content", origin: "Provenance", report: bytes | None
 ) -> Release:
     """Publish a model unless the newest version has the same content, and make it champion unless it is.
@@ -129,11 +129,11 @@ def release(
     """
     newest = _same_content(repository, about)
     number = newest or repository.publish(model, about, origin, report)
-    promotion = _promoted(repository, number, f"run {origin.run_id}")
+    promotion = _promote(repository, number, f"run {origin.run_id}")
     return Release(repository.folder, promotion, is_new=newest is None)
 
 
-def _promoted(repository: "ModelRepository", number: int, by: str) -> "Promotion":
+def _promote(repository: "ModelRepository", number: int, by: str) -> "Promotion":
     """Make a version the champion; of releases at the same time, the last one's stays."""
     from wine_assets.errors import ConflictError
 

@@ -44,7 +44,7 @@ def app(seen: dict[str, Any]) -> typer.Typer:
     @with_options([GROUP, OptionGroup(Pressing, "Again", prefix="second", skip=frozenset(["cask", "not_for_users"]))])
     def press(*, loud: bool = False, **options: Any) -> None:
         """Press grapes."""
-        seen.update(loud=loud, given=GROUP.given(options), options=options)
+        seen.update(loud=loud, given=GROUP.values(options), options=options)
 
     return app
 
@@ -73,7 +73,7 @@ def test_a_switch_can_be_turned_on_and_off(app: typer.Typer, seen: dict[str, Any
 def test_a_prefix_keeps_fields_of_the_same_name_apart(app: typer.Typer, seen: dict[str, Any]) -> None:
     call(app, "--bars", "2", "--second-bars", "3")
     assert seen["given"] == {"bars": 2.0}
-    assert OptionGroup(Pressing, "Again", prefix="second").given(seen["options"]) == {"bars": 3.0}
+    assert OptionGroup(Pressing, "Again", prefix="second").values(seen["options"]) == {"bars": 3.0}
 
 
 def test_a_commands_own_options_stay_its_own(app: typer.Typer, seen: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def cellar(seen: dict[str, Any]) -> typer.Typer:
     @app.command()
     @with_options([WINES])
     def make(**options: Any) -> None:
-        seen.update(WINES.given(options))
+        seen.update(WINES.values(options))
 
     return app
 

@@ -46,7 +46,7 @@ def released(tmp_path: Path, candidate: publishing.Candidate) -> publishing.Rele
 
 
 def _released(models: Path, candidate: publishing.Candidate, run_id: str = "run-1") -> publishing.Release:
-    return publishing.released(models, candidate, publishing.provenance(run_id), b"<!doctype html>")
+    return publishing.release(models, candidate, publishing.provenance(run_id), b"<!doctype html>")
 
 
 def test_a_released_model_is_the_champion_that_services_load(

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from wine_assets import settings
-from wine_assets.cli.error_handling import FAILED, sentences
+from wine_assets.cli.error_handling import FAILED, handle_errors
 from wine_assets.cli.output import terminal
 from wine_assets.errors import RepositoryError, WineAssetsError
 
@@ -37,7 +37,7 @@ OptionalVersion = Annotated[
 
 
 @app.command("list")
-@sentences
+@handle_errors
 def list_versions(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """List the versions, newest last, and mark the champion."""
     repository = _repository(name)
@@ -60,7 +60,7 @@ def list_versions(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None
 
 
 @app.command()
-@sentences
+@handle_errors
 def show(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Show what a version says of itself: features, parameters, figures, and where it comes from."""
     import msgspec
@@ -78,7 +78,7 @@ def show(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_json:
 
 
 @app.command()
-@sentences
+@handle_errors
 def verify(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Check a version, or all: checksums, and the answers to the samples; exit with 1 when one fails."""
     repository = _repository(name)
@@ -94,7 +94,7 @@ def verify(version: OptionalVersion = None, *, name: Name = DEFAULT_NAME, as_jso
 
 
 @app.command()
-@sentences
+@handle_errors
 def promote(version: Version, *, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Make a version the champion; servers follow within a second."""
     repository = _repository(name)
@@ -102,14 +102,14 @@ def promote(version: Version, *, name: Name = DEFAULT_NAME, as_json: AsJson = Fa
 
 
 @app.command()
-@sentences
+@handle_errors
 def rollback(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Make the version champion again that was it before."""
     _tell(_repository(name).rollback(by=_person()), as_json=as_json)
 
 
 @app.command()
-@sentences
+@handle_errors
 def history(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
     """Show which version was champion since when, and by whose hand."""
     import msgspec
@@ -123,7 +123,7 @@ def history(*, name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
 
 
 @app.command()
-@sentences
+@handle_errors
 def prune(
     *,
     keep: Annotated[int, typer.Option(help="How many of the newest versions stay.", min=1)] = KEPT,

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from wine_assets.cli import data_options, wording
-from wine_assets.cli.error_handling import FAILED, sentences
+from wine_assets.cli.error_handling import FAILED, handle_errors
 from wine_assets.cli.options import EVALUATION, GROUPS, HYPERPARAMETERS, PREDICTIONS, with_options
 from wine_assets.models.hyperparameters import json_schema
 
 
 @with_options(GROUPS)
-@sentences
+@handle_errors
 @wording.spoken_in_flags
 def run(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,
@@ -39,7 +39,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
     from wine_assets.cli.commands import training
 
     request = job_config.Request(
-        data=data_options.given(
+        data=data_options.collect(
             source=source,
             query=query,
             database=database,
@@ -49,18 +49,18 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
             negative_class=negative_class,
         ),
         hyperparameters=job_config.hyperparameters(
-            HYPERPARAMETERS.given(options), reference=reference, choice=hyperparameters or ""
+            HYPERPARAMETERS.values(options), reference=reference, choice=hyperparameters or ""
         ),
         choice=hyperparameters or "",
-        evaluation=EVALUATION.given(options),
-        predictions=PREDICTIONS.given(options),
+        evaluation=EVALUATION.values(options),
+        predictions=PREDICTIONS.values(options),
     )
     success = training.run(request, training.Display(as_json=as_json, debug=debug), force=force)
     if not success:
         raise typer.Exit(FAILED)
 
 
-@sentences
+@handle_errors
 def home() -> None:
     """Make the project's Dagster home where there is none, and print where it is."""
     from wine_assets import settings

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 
 from wine_assets.cli import data_options, job_config, signals, wording
-from wine_assets.cli.error_handling import FAILED, sentences
+from wine_assets.cli.error_handling import FAILED, handle_errors
 from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, with_options
 from wine_assets.cli.output import terminal
 from wine_assets.cli.output.trials_progress import TrialsProgress
@@ -24,7 +24,7 @@ def _option(*names: str, text: str, default: str = "") -> Any:
 
 
 @with_options(SEARCH_GROUPS)
-@sentences
+@handle_errors
 @wording.spoken_in_flags
 def search(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,
@@ -91,7 +91,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     **options: Any,
 ) -> None:
     """Look for hyperparameters, and show which are the best; the same search goes on where it was stopped."""
-    data = data_options.given(
+    data = data_options.collect(
         source=source,
         query=query,
         database=database,
@@ -103,9 +103,9 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     fields = {
         "strategy": _strategy(strategy, seed=seed, sampler=sampler),
         "space": _space(space or [], family or ["logistic_regression"]),
-        "objective": OBJECTIVE.given(options),
-        "budget": BUDGET.given(options),
-        "failures": FAILURES.given(options),
+        "objective": OBJECTIVE.values(options),
+        "budget": BUDGET.values(options),
+        "failures": FAILURES.values(options),
         "nested_folds": nested_folds or 0,
         "study": study,
         "backend": _backend(
@@ -114,7 +114,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
             address=address,
             chunk_trials=chunk_trials,
             worker_nodes=None if worker_nodes is None else {"count": worker_nodes},
-            trial=TRIAL.given(options) or None,
+            trial=TRIAL.values(options) or None,
             asha={} if asha else None,
         ),
     }
@@ -179,7 +179,7 @@ def _launched(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: 
     from wine_assets.orchestration.search_configs import SearchJobConfig
 
     config = SearchJobConfig(**fields, **job_config.data_fields(data))
-    with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=as_json) as console:
+    with instance.quiet_instance(settings.home()) as dagster, terminal.user_console(stderr=as_json) as console:
         names = [*runs.stale_data(dagster, config), search_assets.NAME]
         job = defs.resolve_job_def("search_job")
         with TrialsProgress(console, config.objective.metric) as progress, search_steps.listening(_hearing(progress)):

@@ -4,13 +4,13 @@ import importlib.util
 
 import typer
 
-from wine_assets.cli.error_handling import sentences
+from wine_assets.cli.error_handling import handle_errors
 from wine_assets.errors import MissingExtraError
 
 HELP = "Serve the champion by the Open Inference Protocol; `wine-assets serve --help` lists the options."
 
 
-@sentences
+@handle_errors
 def serve(context: typer.Context) -> None:
     """Hand the arguments to the server; raise MissingExtraError where it is not installed."""
     if importlib.util.find_spec("uvicorn") is None:

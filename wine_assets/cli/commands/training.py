@@ -28,7 +28,7 @@ def run(request: job_config.Request, display: Display, *, force: bool) -> bool:
     from wine_assets.orchestration.configs import launch_config
 
     config = job_config.training_config(request)
-    with instance.quiet_instance(settings.home()) as dagster, terminal.undiverted(stderr=display.as_json) as console:
+    with instance.quiet_instance(settings.home()) as dagster, terminal.user_console(stderr=display.as_json) as console:
         stale = runs.stale_assets(dagster, config)
         names = runs.all_assets() if force else stale
         plan = summary.Plan(names, stale, config.source)

@@ -20,7 +20,7 @@ def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
 
 
 @contextlib.contextmanager
-def undiverted(*, stderr: bool = False) -> Iterator[Console]:
+def user_console(*, stderr: bool = False) -> Iterator[Console]:
     """Yield a console that stays the user's while a run works, whose own output Dagster diverts into log files."""
     stream = sys.stderr if stderr else sys.stdout
     try:

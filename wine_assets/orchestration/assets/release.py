@@ -28,7 +28,7 @@ def released_model(
     run_id: str, binarized_wine: Frame, wine_model: Estimator, wine_model_onnx: bytes, model_evaluation: Report
 ) -> Made:
     """The champion: the ONNX model as a version of the repository, which services load, and serve from then on."""
-    released = publishing.released(
+    released = publishing.release(
         settings.home().models,
         publishing.Candidate(wine_model_onnx, wine_model, binarized_wine, model_evaluation["metrics"]),
         publishing.provenance(run_id),

@@ -140,7 +140,7 @@ def test_a_model_of_a_search_and_flags_beside_it_are_a_contradiction() -> None:
 
 def test_a_search_stops_at_the_next_outcome_when_the_exception_of_a_signal_was_lost() -> None:
     conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
-    with TrialsProgress(Console(quiet=True), "log_loss") as progress, signals.watched():
+    with TrialsProgress(Console(quiet=True), "log_loss") as progress, signals.watch():
         hear = search._hearing(progress)
         hear(conductor, None)
         signal.signal(signal.SIGINT, lambda *_: None)

@@ -40,7 +40,7 @@ def test_the_users_output_stays_while_the_process_own_is_diverted(
         monkeypatch.context() as patch,
     ):
         patch.setattr("sys.stdout", output)
-        with terminal.undiverted() as console:
+        with terminal.user_console() as console:
             os.dup2(log.fileno(), output.fileno())
             console.print("for the user")
             output.write("for the log\n")
@@ -49,6 +49,6 @@ def test_the_users_output_stays_while_the_process_own_is_diverted(
 
 
 def test_output_that_is_no_file_of_the_systems_is_printed_to_all_the_same(capsys: Output) -> None:
-    with terminal.undiverted(stderr=True) as console:
+    with terminal.user_console(stderr=True) as console:
         console.print("no")
     assert capsys.readouterr().err == "no\n"
