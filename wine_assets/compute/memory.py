@@ -35,19 +35,23 @@ _OUT_OF_MEMORY = re.compile(
 
 
 @contextlib.contextmanager
-def limit_memory(request: ComputeRequest, step: str) -> Iterator[None]:
-    """Bound the block's memory; raise MemoryLimitError where it meets the bound."""
+def limit_memory(request: ComputeRequest, step: str, used: int | None = None) -> Iterator[int | None]:
+    """Bound the block's memory; raise MemoryLimitError where it meets the bound.
+
+    The bound counts from `used` bytes of VmData, by default from what the process has now. Yield that number, so that
+    a later block of the same step can count from it; None where there is no /proc.
+    """
     _let_blas_take_buffers()
-    used = process_status("VmData")
+    used = process_status("VmData") if used is None else used
     if used is None:
-        yield
+        yield None
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     ceiling = math.inf if soft == resource.RLIM_INFINITY else soft
     resource.setrlimit(resource.RLIMIT_DATA, (int(min(used + _most(request), ceiling)), hard))
     try:
         with _arrow_without_reservations():
-            yield
+            yield used
     except Exception as error:
         if _is_out_of_memory(error):
             raise MemoryLimitError(_refused(request, step, ceiling - used, error)) from error

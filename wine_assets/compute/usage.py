@@ -17,25 +17,31 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass
 class Usage:
-    """What a block used; filled when it ends, well or not."""
+    """What a block used, or several blocks of one step together; filled when each ends, well or not."""
 
     peak_memory_bytes: int = 0
-    """The most resident memory during the block, less that at its start."""
+    """The most resident memory during the blocks, less that at the start of the first one."""
     cpu_seconds: float = 0.0
     """Of all threads of the process, without its children."""
     wall_seconds: float = 0.0
+    resident_before_bytes: int | None = None
+    """The resident memory at the start of the first block."""
 
 
 @contextlib.contextmanager
-def measure() -> Iterator[Usage]:
-    """Measure the block; blocks may enclose each other."""
-    usage, memory = Usage(), _HighWater()
+def measure(usage: Usage | None = None) -> Iterator[Usage]:
+    """Measure the block and add it to `usage`, by default to a new one; blocks may enclose each other."""
+    usage = Usage() if usage is None else usage
+    memory = _HighWater()
+    if usage.resident_before_bytes is None:
+        usage.resident_before_bytes = memory.start
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         yield usage
     finally:
-        usage.wall_seconds, usage.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-        usage.peak_memory_bytes = memory.stop()
+        usage.wall_seconds += time.perf_counter() - wall
+        usage.cpu_seconds += time.process_time() - cpu
+        usage.peak_memory_bytes = max(usage.peak_memory_bytes, memory.stop() - usage.resident_before_bytes)
 
 
 def process_status(field: str) -> int | None:
@@ -64,10 +70,10 @@ class _HighWater:
         self.peak = max(self.peak, _high_water())
 
     def stop(self) -> int:
-        """Return the bytes above those at the start."""
+        """Return the most resident memory since the start, in bytes."""
         self.look()
         self.active.remove(self)
-        return self.peak - self.start
+        return self.peak
 
 
 def _high_water() -> int:

@@ -3,9 +3,9 @@ import time
 import numpy as np
 import pytest
 
-from wine_assets.compute.limits import enforce
+from wine_assets.compute.limits import StepLimits, enforce
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.errors import TimeLimitError
+from wine_assets.errors import MemoryLimitError, TimeLimitError
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -46,3 +46,32 @@ def test_a_block_costs_less_than_two_milliseconds_of_the_processor() -> None:
             pass
         costs.append(time.process_time() - started)
     assert min(costs) < 0.002
+
+
+def test_blocks_share_one_timeout() -> None:
+    """A step has one timeout for all of its blocks together."""
+    limits = StepLimits(ComputeRequest(timeout="0.3s"), "step")
+    with limits.enforce():
+        time.sleep(0.2)
+    with pytest.raises(TimeLimitError, match=r"^step was stopped after 0.3 s"), limits.enforce():
+        time.sleep(10)
+
+
+def test_blocks_share_one_memory_limit() -> None:
+    """What the first block keeps counts in the second one, too."""
+    limits, kept = StepLimits(ComputeRequest(memory="60Mi"), "step"), []
+    with limits.enforce():
+        kept.append(np.ones(40 << 17))
+    with pytest.raises(MemoryLimitError, match=r"^step asked for 60Mi"), limits.enforce():
+        kept.append(np.ones(40 << 17))
+
+
+def test_blocks_are_measured_together() -> None:
+    """Seconds add up over the blocks, and the peak is that above the start of the first one."""
+    limits, kept = StepLimits(ComputeRequest(), "step"), []
+    for _ in range(2):
+        with limits.enforce() as usage:
+            kept.append(np.ones(20 << 17))
+            time.sleep(0.05)
+    assert usage.wall_seconds >= 0.1
+    assert 35 << 20 < usage.peak_memory_bytes < 80 << 20
