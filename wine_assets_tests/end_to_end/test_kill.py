@@ -4,9 +4,9 @@ import functools
 import hashlib
 import json
 import os
-import random
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -18,34 +18,23 @@ from wine_assets.inference import ModelRepository
 from wine_assets.inference.manifest import content_sha256
 from wine_assets.inference.predictor import Predictor
 from wine_assets.orchestration import data_versions, instance, io_managers, jobs, runs
-from wine_assets_tests.end_to_end.warm import WarmProgram, warm_program
 from wine_assets_tests.support.command_line import ASSETS
 from wine_assets_tests.support.command_line import runs as recorded_runs
+from wine_assets_tests.support.warm_cli import WarmCli
 
-KILLS = 50
-SOAK_KILLS = 500
-GUARDIANS_S = 60
-_SHORTER, _LONGER = 0.95, 1.02
-"""How the expected duration follows the true one, on a machine that has other things to do: by runs that ended before
-they were killed, and by those that didn't."""
-_GOLDEN = 0.6180339887
-"""Its multiples, modulo 1, are spread evenly however many there are."""
+WATCHDOGS_S = 120
 ANSWER = ("run", "--force", "--folds", "3", "--permutations", "1")
 KILLED = [(*ANSWER, "--C", C) for C in ("0.1", "10", "100")]
 """The commands that are killed, in turn: each has all six assets to make, and three of them anew."""
 FORMATS = {step.name: step.format_name for step in jobs.STEPS}
+
+pytestmark = pytest.mark.xdist_group("warm_cli")
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Home:
     monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "home"))
     return settings.home()
-
-
-@pytest.fixture
-def program(home: settings.Home, tmp_path: Path) -> Iterator[WarmProgram]:
-    with warm_program(home.path, tmp_path) as warm:
-        yield warm
 
 
 @functools.cache
@@ -134,34 +123,32 @@ class Disk:
                     self._check_file(Path(str(record.asset_materialization.metadata["report"].value)))
 
 
-def _kill_runs(program: WarmProgram, home: settings.Home, kills: int) -> Disk:
-    """Kill commands at random moments, spread over all that they take, and look at the disk after each.
+def _kill_points(events: list[str]) -> list[int]:
+    """Choose the first event, and each rename: just before it, or just after, when the result is not on record yet."""
+    renames = [number for number, name in enumerate(events) if name == "os.rename"]
+    assert len(renames) > len(ASSETS), "every asset's file, the report and the champion come by a rename"
+    return [0, *(number + order % 2 for order, number in enumerate(renames))]
 
-    Go on until so many were killed, and more than half as many runs in the middle, after they had begun.
-    """
-    assert program.run(*KILLED[0])[0].status == 0
-    duration = min(program.run(*command)[1] for command in KILLED[1:])
-    generator = random.Random(20240607)  # noqa: S311 - moments, not secrets
-    disk, done = Disk(home), 0
-    for attempt in range(4 * kills):
-        moment = ((attempt * _GOLDEN) % 1 + generator.random() / kills) * duration
-        if program.killed(*KILLED[attempt % len(KILLED)], after_s=moment):
-            done += 1
-            duration *= _LONGER
-        else:
-            duration *= _SHORTER
+
+def _check_kills(
+    warm_cli: WarmCli, home: settings.Home, choose: Callable[[list[str]], Sequence[int]], uninterrupted: settings.Home
+) -> None:
+    """Kill a run at each of the chosen events and look at the disk after each; then run on to the end."""
+    assert warm_cli.run(home.path, *KILLED[0]).status == 0
+    points = choose(warm_cli.events(home.path, *KILLED[1]))
+    disk = Disk(home)
+    for number, point in enumerate(points):
+        with warm_cli.start(home.path, *KILLED[number % len(KILLED)], kill_at=point) as process:
+            assert process.wait() == -signal.SIGKILL
         disk.check()
-        if done >= kills and _interrupted(home) > kills / 2:
-            return disk
-    raise AssertionError(f"of {4 * kills} commands {done} were killed, {_interrupted(home)} in the middle of a run")
+    assert 0 < len(disk.temporaries()) <= len(points)
+    _check_aftermath(warm_cli, home, disk, uninterrupted)
+    outcomes = [run.status for run in recorded_runs(home.path)]
+    assert outcomes.count(dg.DagsterRunStatus.FAILURE) > len(points) / 2, "what was killed counts as failed in the end"
 
 
-def _interrupted(home: settings.Home) -> int:
-    return sum(run.status is not dg.DagsterRunStatus.SUCCESS for run in recorded_runs(home.path))
-
-
-def _wait_for_guardians(home: settings.Home) -> None:
-    deadline = time.monotonic() + GUARDIANS_S
+def _wait_for_watchdogs(home: settings.Home) -> None:
+    deadline = time.monotonic() + WATCHDOGS_S
     while any(not run.is_finished for run in recorded_runs(home.path)):
         assert time.monotonic() < deadline, "a killed run still counts as at work"
         time.sleep(0.5)
@@ -191,11 +178,11 @@ def _content(path: Path) -> bytes:
     return bytes(model.coef_.tobytes() + model.intercept_.tobytes())
 
 
-def _check_aftermath(program: WarmProgram, home: settings.Home, disk: Disk, uninterrupted: settings.Home) -> None:
-    _wait_for_guardians(home)
+def _check_aftermath(warm_cli: WarmCli, home: settings.Home, disk: Disk, uninterrupted: settings.Home) -> None:
+    _wait_for_watchdogs(home)
     for path in disk.temporaries():
         os.utime(path, (0, 0))  # as if an hour had passed
-    ended, _ = program.run(*ANSWER)
+    ended = warm_cli.run(home.path, *ANSWER)
     assert ended.status == 0, ended.err
     disk.check()
     assert disk.temporaries() == []
@@ -203,34 +190,25 @@ def _check_aftermath(program: WarmProgram, home: settings.Home, disk: Disk, unin
 
 
 @pytest.fixture
-def uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Home:
+def uninterrupted(tmp_path: Path, warm_cli: WarmCli) -> settings.Home:
     """A home in which the run that comes after all killed ones was made alone."""
     other = settings.Home(tmp_path / "uninterrupted")
-    (tmp_path / "other").mkdir()
-    with warm_program(other.path, tmp_path / "other") as program:
-        assert program.run(*ANSWER)[0].status == 0
+    assert warm_cli.run(other.path, *ANSWER).status == 0
     return other
 
 
-def _check_kills(program: WarmProgram, home: settings.Home, uninterrupted: settings.Home, kills: int) -> None:
-    disk = _kill_runs(program, home, kills)
-    assert len(disk.temporaries()) <= 4 * kills
-    _check_aftermath(program, home, disk, uninterrupted)
-    outcomes = [run.status for run in recorded_runs(home.path)]
-    assert outcomes.count(dg.DagsterRunStatus.FAILURE) > kills / 2, "what was killed counts as failed in the end"
-
-
-@pytest.mark.timeout(1200)
-def test_a_killed_run_leaves_the_last_good_version_of_everything(
-    program: WarmProgram, home: settings.Home, uninterrupted: settings.Home
+@pytest.mark.timeout(900)
+def test_killed_run_leaves_the_last_good_versions(
+    warm_cli: WarmCli, home: settings.Home, uninterrupted: settings.Home
 ) -> None:
-    """Fifty runs are killed; after each, every file is whole and everything on record is there."""
-    _check_kills(program, home, uninterrupted, KILLS)
+    """After each kill, beside a file's rename, every file is whole and everything on record is there."""
+    _check_kills(warm_cli, home, _kill_points, uninterrupted)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_five_hundred_killed_runs_leave_the_last_good_version_of_everything(
-    program: WarmProgram, home: settings.Home, uninterrupted: settings.Home
+def test_run_killed_at_every_event_leaves_the_last_good_versions(
+    warm_cli: WarmCli, home: settings.Home, uninterrupted: settings.Home
 ) -> None:
-    _check_kills(program, home, uninterrupted, SOAK_KILLS)
+    """Hundreds of runs are killed, one at each change of a file or connection to a database up to the last rename."""
+    _check_kills(warm_cli, home, lambda events: range(_kill_points(events)[-1] + 1), uninterrupted)
