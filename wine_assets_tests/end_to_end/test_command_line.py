@@ -1,15 +1,14 @@
-"""`wine-assets` as a user starts it: a process of its own, from nothing, in a home of its own."""
+"""`wine-assets` as a process of its own: the first runs from nothing, the others forked with the libraries imported."""
 
+import contextlib
 import json
 import os
 import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import psutil
 import pytest
 
 from wine_assets.files import TEMPORARY_PREFIX
+from wine_assets.inference import Predictor
 from wine_assets_tests.support.command_line import (
     ASSETS,
     MODEL_ASSETS,
-    PROGRAM,
     QUICK,
     Ended,
     environment,
@@ -30,9 +29,11 @@ from wine_assets_tests.support.command_line import (
     ran,
     recorded,
     runs,
-    started,
 )
+from wine_assets_tests.support.warm_cli import WarmCli, WarmProcess
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS
+
+pytestmark = pytest.mark.xdist_group("warm_cli")
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\u2500-\u257f]")
 HEAVY = {"sklearn", "pandas", "onnx", "skl2onnx", "onnxruntime", "matplotlib", "pyarrow", "pandera", "scipy"}
@@ -64,13 +65,15 @@ def words(text: str) -> list[str]:
 # --- the first run
 
 
-def test_the_first_run_succeeds_with_nothing_but_a_command(reference: tuple[Path, Ended]) -> None:
+def test_first_run_succeeds_with_nothing_but_a_command(reference: tuple[Path, Ended]) -> None:
+    """It makes and records every asset, and prints nothing on the error output."""
     folder, ended = reference
     assert (ended.status, ended.err) == (0, "")
     assert set(recorded(folder)) == {*ASSETS}
 
 
-def test_each_asset_has_its_line_in_order_with_what_it_used_and_asked_for(reference: tuple[Path, Ended]) -> None:
+def test_each_asset_has_its_progress_line(reference: tuple[Path, Ended]) -> None:
+    """The lines come in order, each with the resources that the asset used and asked for."""
     lines = PROGRESS.findall(reference[1].out)
     assert [line[:3] for line in lines] == [(str(number), "7", name) for number, name in enumerate(ASSETS, start=1)]
     assert lines[0][3] == "500Mi"
@@ -95,21 +98,25 @@ def test_each_asset_has_its_line_in_order_with_what_it_used_and_asked_for(refere
         r"Next make dev \(look at it\), make serve \(predict with it\)",
     ],
 )
-def test_the_text_tells_what_a_person_wants_to_know(reference: tuple[Path, Ended], pattern: str) -> None:
+def test_summary_tells_what_a_person_wants_to_know(reference: tuple[Path, Ended], pattern: str) -> None:
+    """The summary holds the data, the hyperparameters, the metrics, the resources, and what to do next."""
     assert any(re.fullmatch(pattern, line) for line in words(reference[1].out))
 
 
-def test_the_ten_reference_predictions_are_shown(reference: tuple[Path, Ended]) -> None:
+def test_ten_reference_predictions_are_shown(reference: tuple[Path, Ended]) -> None:
+    """The table of predictions has the sampled rows and their labels."""
     shown = [re.fullmatch(r"(\d+) ([01]) ([01]) ([01]\.\d{4})", line) for line in words(reference[1].out)]
     rows = [(int(row[1]), int(row[3])) for row in shown if row]
     assert rows == list(zip(SAMPLED_ROWS, SAMPLED_LABELS, strict=True))
 
 
-def test_where_there_is_no_terminal_the_text_is_plain(reference: tuple[Path, Ended]) -> None:
+def test_text_is_plain_without_a_terminal(reference: tuple[Path, Ended]) -> None:
+    """A pipe gets no control characters and no frames."""
     assert not CONTROL.search(reference[1].out)
 
 
-def test_the_run_is_on_record_where_the_ui_looks_for_it(reference: tuple[Path, Ended]) -> None:
+def test_run_is_on_record_where_the_ui_looks(reference: tuple[Path, Ended]) -> None:
+    """Dagster has the run with its job, its status and its config."""
     (run,) = runs(reference[0])
     config: Any = run.run_config
     assert (run.job_name, run.status) == ("training_job", dg.DagsterRunStatus.SUCCESS)
@@ -120,7 +127,8 @@ def test_the_run_is_on_record_where_the_ui_looks_for_it(reference: tuple[Path, E
 # --- the runs after it
 
 
-def test_an_unchanged_run_launches_nothing_and_imports_no_heavy_library(made: Path, tmp_path: Path) -> None:
+def test_unchanged_run_imports_no_heavy_library(made: Path, tmp_path: Path) -> None:
+    """A run of what is up to date launches nothing."""
     before = runs(made)
     modules = tmp_path / "modules"
     program = (
@@ -137,8 +145,9 @@ def test_an_unchanged_run_launches_nothing_and_imports_no_heavy_library(made: Pa
     assert [run.run_id for run in runs(made)] == [run.run_id for run in before]
 
 
-def test_a_machine_gets_one_object_on_the_output_and_progress_beside_it(made: Path) -> None:
-    ended = ran(made, "run", "--json", *QUICK)
+def test_json_goes_to_the_output_and_progress_beside_it(made: Path, warm_cli: WarmCli) -> None:
+    """With --json the output is one object; the progress is on the error output."""
+    ended = warm_cli.run(made, "run", "--json", *QUICK)
     result = json.loads(ended.out)
     assert ended.status == 0
     assert (result["status"], result["launched"]) == ("succeeded", [*MODEL_ASSETS])
@@ -146,9 +155,10 @@ def test_a_machine_gets_one_object_on_the_output_and_progress_beside_it(made: Pa
     assert result["run_id"] == runs(made)[0].run_id
 
 
-def test_a_step_that_needs_more_memory_than_it_asked_for_fails_the_run(made: Path) -> None:
+def test_step_over_its_memory_fails_the_run(made: Path, warm_cli: WarmCli) -> None:
+    """The sentence names the asset and what it asked for, and the last good versions stay on record."""
     before = recorded(made)
-    ended = ran(made, "run", "--force", changes={"WINE_ASSETS_COMPUTE": '{"raw_wine": {"memory": "20Mi"}}'})
+    ended = warm_cli.run(made, "run", "--force", changes={"WINE_ASSETS_COMPUTE": '{"raw_wine": {"memory": "20Mi"}}'})
     assert ended.status == 1
     assert ended.err.startswith("raw_wine asked for 20Mi of memory and needed more")
     assert "Traceback" not in ended.err
@@ -156,18 +166,28 @@ def test_a_step_that_needs_more_memory_than_it_asked_for_fails_the_run(made: Pat
 
 
 @pytest.mark.parametrize("requests", ["banana", '{"raw_wine": {"memory": "banana"}}', '{"wine": {"memory": "1Gi"}}'])
-def test_compute_requests_that_make_no_sense_are_bad_usage(made: Path, requests: str) -> None:
-    """Also where nothing would be launched."""
-    ended = ran(made, "run", "--reference", changes={"WINE_ASSETS_COMPUTE": requests})
+def test_senseless_compute_requests_are_bad_usage(made: Path, warm_cli: WarmCli, requests: str) -> None:
+    """They are refused also where nothing would be launched."""
+    ended = warm_cli.run(made, "run", "--reference", changes={"WINE_ASSETS_COMPUTE": requests})
     assert (ended.status, ended.out) == (2, "")
     assert is_sentence(ended.err)
+
+
+def test_two_runs_at_once_each_show_their_own_model(made: Path, warm_cli: WarmCli) -> None:
+    """Each shows what it made itself, also where the other one has replaced it by then."""
+    with contextlib.ExitStack() as stack:
+        commands = [warm_cli.start(made, "run", "--json", "--force", "--C", C, *QUICK) for C in ("0.3", "0.7")]
+        results = [json.loads(stack.enter_context(command).communicate()[0]) for command in commands]
+    for result, C in zip(results, (0.3, 0.7), strict=True):
+        assert result["hyperparameters"]["C"] == C
+        assert {asset["run_id"] for asset in result["assets"].values()} == {result["run_id"]}
+        assert json.loads(Predictor.load(result["model"]).metadata["hyperparameters"])["C"] == C
 
 
 # --- stopped in the middle
 
 
-def _wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
-    assert process.stdout is not None
+def _wait_for_line(process: WarmProcess, text: str) -> None:
     assert any(text in line for line in iter(process.stdout.readline, ""))
 
 
@@ -183,12 +203,12 @@ def _processes_of(home: Path) -> list[list[str]]:
     return found
 
 
-def to_its_processes(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+def to_its_processes(process: WarmProcess, number: signal.Signals) -> None:
     """Send a signal to all that a command started in its group, as a terminal does with Ctrl-C."""
     os.killpg(process.pid, number)
 
 
-def to_it(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+def to_it(process: WarmProcess, number: signal.Signals) -> None:
     process.send_signal(number)
 
 
@@ -196,14 +216,15 @@ def to_it(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
     ("number", "sent", "status"),
     [(signal.SIGINT, to_it, 130), (signal.SIGINT, to_its_processes, 130), (signal.SIGTERM, to_it, 143)],
 )
-def test_a_signal_stops_a_run_with_one_sentence_and_leaves_nothing_behind(
-    made: Path, number: signal.Signals, sent: Callable[..., None], status: int
+def test_signal_stops_a_run_and_leaves_nothing_behind(
+    made: Path, warm_cli: WarmCli, number: signal.Signals, sent: Callable[..., None], status: int
 ) -> None:
+    """One sentence says so; no new version, no temporary file and no process stays."""
     before = recorded(made)
-    with started(made, "run", "--reference", *LONG) as process:
+    with warm_cli.start(made, "run", "--reference", *LONG) as process:
         _wait_for_line(process, "wine_model ")
         sent(process, number)
-        err = process.communicate(timeout=PATIENCE_S)[1]
+        err = process.communicate()[1]
     assert process.returncode == status
     assert is_sentence(err)
     assert number.name in err
@@ -213,11 +234,12 @@ def test_a_signal_stops_a_run_with_one_sentence_and_leaves_nothing_behind(
     assert not _processes_of(made)
 
 
-def test_a_run_whose_process_is_killed_is_soon_on_record_as_failed(made: Path) -> None:
-    with started(made, "run", *LONG) as process:
+def test_killed_run_is_soon_on_record_as_failed(made: Path, warm_cli: WarmCli) -> None:
+    """Its watchdog says what happened, and what to do."""
+    with warm_cli.start(made, "run", *LONG) as process:
         _wait_for_line(process, "wine_model ")
         process.kill()
-        err = process.communicate(timeout=PATIENCE_S)[1]
+        err = process.communicate()[1]
     assert runs(made)[0].status is dg.DagsterRunStatus.FAILURE
     assert is_sentence(err)
     assert "Start the run again." in err
@@ -229,32 +251,27 @@ def test_a_run_whose_process_is_killed_is_soon_on_record_as_failed(made: Path) -
 class Terminal:
     """A terminal of 24 lines that a command is started on, and what it shows after everything was printed."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, warm_cli: WarmCli, home: Path, *arguments: str) -> None:
         self._controller, end = pty.openpty()
-        variables = {**environment(home), "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"}
-        self.process = subprocess.Popen(
-            [PROGRAM, *arguments], env=variables, cwd=home.parent, stdin=end, stdout=end, stderr=end
-        )
+        size = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"}
+        self._status = warm_cli.fork(home, arguments, [end, end, end], changes=size)
         os.close(end)
 
     def read(self) -> str:
         """Return all that is printed until the command has ended."""
         chunks = []
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            if select.select([self._controller], [], [], 0.1)[0]:
-                try:
-                    chunks.append(os.read(self._controller, 65536))
-                except OSError:  # the other end is closed
-                    break
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(self._controller, 65536):
+                chunks.append(chunk)
         os.close(self._controller)
-        assert self.process.wait(PATIENCE_S) == 0
+        with self._status as lines:
+            assert [int(line) for line in lines][1] == 0
         return b"".join(chunks).decode()
 
 
-def test_on_a_terminal_the_asset_at_work_is_shown_and_leaves_no_trace(made: Path) -> None:
+def test_terminal_shows_the_asset_at_work_and_no_trace_of_it(made: Path, warm_cli: WarmCli) -> None:
     """A spinner turns while an asset is made; what is left in the end is a line an asset, and a cursor."""
-    raw = Terminal(made, "run", *QUICK).read()
+    raw = Terminal(warm_cli, made, "run", *QUICK).read()
     assert re.search("(?:model_evaluation \\.\\.\\..*){2}", raw), "it turns"
     assert raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
     left = _left_on_screen(raw)

@@ -196,7 +196,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     sys.argv = [PROGRAM, *request["arguments"]]
-    _watch_events(request["kill_at"])
+    _watch_events(request.get("kill_at"))
     main()
 
 

@@ -13,7 +13,6 @@ from sklearn.datasets import load_wine
 
 from wine_assets.data.wine_columns import FEATURES
 from wine_assets.evaluation.cross_validation import EvaluationParams
-from wine_assets.inference import Predictor
 from wine_assets.models.hyperparameters import (
     MODELS,
     GradientBoostingHyperparameters,
@@ -29,7 +28,6 @@ from wine_assets_tests.support.command_line import (
     is_sentence,
     recorded,
     runs,
-    started,
 )
 
 
@@ -234,17 +232,6 @@ def test_repeated_rows_are_warned_of(wine: Path) -> None:
     wine.write_text(wine.read_text() + wine.read_text().splitlines()[-1])
     warnings = json.loads(called("run", "--json", "--source", str(wine), *QUICK).out)["warnings"]
     assert "1 row equals an earlier one" in warnings["raw_wine"]
-
-
-@pytest.mark.usefixtures("made")
-def test_two_runs_at_once_each_show_their_own_model(made: Path) -> None:
-    """Each shows what it made itself, also where the other one has replaced it by then."""
-    commands = [started(made, "run", "--json", "--force", "--C", C, *QUICK) for C in ("0.3", "0.7")]
-    results = [json.loads(command.communicate(timeout=280)[0]) for command in commands]
-    for result, C in zip(results, (0.3, 0.7), strict=True):
-        assert result["hyperparameters"]["C"] == C
-        assert {asset["run_id"] for asset in result["assets"].values()} == {result["run_id"]}
-        assert json.loads(Predictor.load(result["model"]).metadata["hyperparameters"])["C"] == C
 
 
 def test_a_machine_is_told_of_a_refusal_too() -> None:
