@@ -2,7 +2,7 @@
 
 - 200 random trials of the tree family, ten folds each, with every core, over the seconds of the same trials one after
   the other in one process, shared out among the cores: at most 1 / 0.9.
-- 10,000 trials: what the process of the search grows by from its first outcome to its report, beyond what it grows by
+- 10,000 trials: what the process of the search grows by from its first trial to its report, beyond what it grows by
   over 100 trials (which is the libraries that draw): under 50 MB.
 - The report of those: under 2 MB.
 """
@@ -54,24 +54,24 @@ def pool() -> Any:
     from wine_assets.search.backends.registry import PoolBackend
 
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
-        session = _session(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
+        search = _search(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
         began = time.perf_counter()
-        result = session.run(PoolBackend(), lambda *_: None)
+        result = search.run(PoolBackend(), lambda *_: None)
         seconds = time.perf_counter() - began
-    return {"seconds": seconds, "scores": [outcome.scores for outcome in result.outcomes]}
+    return {"seconds": seconds, "scores": [trial.scores for trial in result.trials]}
 
 
 def loop() -> Any:
     """Score the same candidates one after the other; return the wall seconds and all scores."""
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
-        session = _session(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
-        conductor = session.conductor(lambda *_: None)
+        search = _search(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
+        study = search.study(lambda *_: None)
         began = time.perf_counter()
-        objective = session.workload.objective()
-        while (trial := conductor.next()) is not None:
-            conductor.tell(objective.score(trial))
+        objective = search.context.objective()
+        while (trial := study.ask()) is not None:
+            study.tell(objective.score(trial))
         seconds = time.perf_counter() - began
-    return {"seconds": seconds, "scores": [outcome.scores for outcome in conductor.counted()]}
+    return {"seconds": seconds, "scores": [trial.scores for trial in study.results()]}
 
 
 def cheap(trials: str) -> dict[str, float]:
@@ -86,19 +86,19 @@ def cheap(trials: str) -> dict[str, float]:
     }
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
         first: list[float] = []
-        session = _session(Path(folder), {"logistic_regression": over}, int(trials), 2)
-        result = session.run(PoolBackend(), lambda *_: first or first.append(_resident()))
-        drawn = search_picture.picture(result, dict(session.params.space))
-        page = report.render(result, drawn, session.sentence(result))
+        search = _search(Path(folder), {"logistic_regression": over}, int(trials), 2)
+        result = search.run(PoolBackend(), lambda *_: first or first.append(_resident()))
+        drawn = search_picture.picture(result, dict(search.params.space))
+        page = report.render(result, drawn, search.sentence(result))
         result.table()
         grown = _resident() - first[0]
     return {"growth": grown / MB, "report": len(page.encode()) / MB}
 
 
-def _session(folder: Path, spaces: dict[str, Any], trials: int, folds: int) -> Any:
+def _search(folder: Path, spaces: dict[str, Any], trials: int, folds: int) -> Any:
     from wine_assets.data import dataset, sources
     from wine_assets.search.params import SearchParams
-    from wine_assets.search.search import Session
+    from wine_assets.search.search import Search
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     search = {
@@ -107,7 +107,7 @@ def _session(folder: Path, spaces: dict[str, Any], trials: int, folds: int) -> A
         "objective": {"folds": folds},
         "budget": {"trials": trials},
     }
-    return Session.of(SearchParams.model_validate(search), frame, folder)
+    return Search.open(SearchParams.model_validate(search), frame, folder)
 
 
 def _resident() -> int:

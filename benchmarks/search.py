@@ -114,7 +114,7 @@ def ours() -> Any:
             "budget": {},
         }
     )
-    _tell([outcome.mean for outcome in tuned.result.outcomes])
+    _tell([trial.mean for trial in tuned.result.trials])
 
 
 def scikit_learn(jobs: str) -> Any:
@@ -176,14 +176,14 @@ def overhead() -> tuple[float, float]:
     from wine_assets.search.backends.pool import run_in_workers
     from wine_assets.search.workers.processes import Workers
 
-    conductor, workload = _short_trials()
+    study, context = _short_trials()
     began = time.perf_counter()
-    with Workers(workload, 1) as workers:
+    with Workers(context, 1) as workers:
         workers.ready(None)
         ready = time.perf_counter()
-        run_in_workers(conductor, workers)
+        run_in_workers(study, workers)
         wall = time.perf_counter() - ready
-    return ready - began, (wall - _own_seconds(conductor)) / OVERHEAD_TRIALS
+    return ready - began, (wall - _own_seconds(study)) / OVERHEAD_TRIALS
 
 
 def ray_overhead() -> tuple[float, float]:
@@ -191,11 +191,11 @@ def ray_overhead() -> tuple[float, float]:
     from wine_assets.search.backends.registry import RayBackend, run_trials
 
     came: list[float] = []
-    conductor, workload = _short_trials(lambda _: came.append(time.perf_counter()))
+    study, context = _short_trials(lambda _: came.append(time.perf_counter()))
     began = time.perf_counter()
-    run_trials(RayBackend(workers=1), conductor, workload)
+    run_trials(RayBackend(workers=1), study, context)
     wall, first = time.perf_counter() - began, sum(at == came[0] or at - came[0] < TOGETHER_S for at in came)
-    seconds = [outcome.seconds for outcome in conductor.counted()]
+    seconds = [trial.seconds for trial in study.results()]
     each = (came[-1] - came[0] - sum(seconds[first:])) / (OVERHEAD_TRIALS - first)
     return wall - sum(seconds) - each * OVERHEAD_TRIALS, each
 
@@ -214,22 +214,22 @@ def _fixed(costs: list[tuple[float, float]]) -> float:
 
 
 def _short_trials(record: Callable[[Any], None] = lambda _: None) -> tuple[Any, Any]:
-    """Return a conductor of short trials, and what they have in common."""
+    """Return a study of short trials, and what they have in common."""
     from wine_assets.data import dataset, sources
     from wine_assets.search.objective import ObjectiveParams
     from wine_assets.search.space import Space
     from wine_assets.search.strategies import Random
-    from wine_assets.search.study import Budget, Conductor
-    from wine_assets.search.trial_context import Workload
+    from wine_assets.search.study import Budget, Study
+    from wine_assets.search.trial_context import TrialContext
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     X, y = dataset.features_and_target(frame)
-    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1, record=record)
-    return conductor, Workload(X, y, ObjectiveParams(folds=2), ("logistic_regression",))
+    study = Study(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1, record=record)
+    return study, TrialContext(X, y, ObjectiveParams(folds=2), ("logistic_regression",))
 
 
-def _own_seconds(conductor: Any) -> float:
-    return float(sum(outcome.seconds for outcome in conductor.counted()))
+def _own_seconds(study: Any) -> float:
+    return float(sum(trial.seconds for trial in study.results()))
 
 
 if __name__ == "__main__":

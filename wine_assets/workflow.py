@@ -62,13 +62,13 @@ def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, jo
     With a folder for its journal, the same search goes on where it was stopped. Raise SearchError for what can't be
     searched, and FailedSearchError when too few trials came to a score.
     """
-    from wine_assets.search.workers import preloading
+    from wine_assets.search.workers import fork_server_client
 
-    preloading.preload()
+    fork_server_client.preload()
     try:
         return _searched(search, journal)
     finally:
-        preloading.discard()
+        fork_server_client.discard()
 
 
 def _searched(search: "Mapping[str, Any] | SearchParams | None", journal: Path | None) -> Tuned:
@@ -76,12 +76,11 @@ def _searched(search: "Mapping[str, Any] | SearchParams | None", journal: Path |
     from wine_assets.models import training
     from wine_assets.search.backends.registry import PoolBackend
     from wine_assets.search.params import SearchParams
-    from wine_assets.search.search import Session
+    from wine_assets.search.search import Search
 
     params = search if isinstance(search, SearchParams) else SearchParams.model_validate(search or {})
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     with tempfile.TemporaryDirectory(prefix="wine-search-") as folder:
-        session = Session.of(params, frame, journal or Path(folder))
-        result = session.run(PoolBackend(), lambda *_: None)
+        result = Search.open(params, frame, journal or Path(folder)).run(PoolBackend(), lambda *_: None)
     best = result.best.candidate.hyperparameters()
     return Tuned(result, training.train(frame, best).estimator)

@@ -195,6 +195,6 @@ def test_a_search_in_one_call_fits_the_best_on_all_rows(rows: Any, tmp_path: Pat
     alone = training_workflow(best.model_dump())
     features = rows.drop(columns="target")
     np.testing.assert_array_equal(tuned.estimator.predict_proba(features), alone.predict_proba(features))
-    before = [outcome.seconds for outcome in tuned.result.outcomes]
+    before = [outcome.seconds for outcome in tuned.result.trials]
     again = search_workflow({"budget": {"trials": 3}, "objective": {"folds": 2}}, tmp_path)
-    assert [outcome.seconds for outcome in again.result.outcomes] == before, "it goes on from its journal"
+    assert [outcome.seconds for outcome in again.result.trials] == before, "it goes on from its journal"

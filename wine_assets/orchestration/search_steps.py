@@ -1,4 +1,4 @@
-"""What the steps of a search share: its session, what they hand each other, and what they tell."""
+"""What the steps of a search share: its journal, what they hand each other, and what they tell."""
 
 import json
 import time
@@ -16,22 +16,22 @@ from wine_assets.orchestration.progress import Progress
 from wine_assets.orchestration.search_configs import SearchConfig, SearchJobConfig
 from wine_assets.search.backends.registry import BackendParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
-from wine_assets.search.study import Conductor
-from wine_assets.search.trials import Outcome
+from wine_assets.search.search import Search
+from wine_assets.search.study import Study
+from wine_assets.search.trials import TrialResult
 
 CHUNKS = "io_manager"
 """The key of the IO manager by which steps of a search hand each other what to do: Dagster's own default."""
 _backends: pydantic.TypeAdapter[BackendParams] = pydantic.TypeAdapter(
     Annotated[BackendParams, pydantic.Field(discriminator="kind")]
 )
-Listener = Callable[[Conductor, Outcome | None], None]
+Listener = Callable[[Study, TrialResult | None], None]
 _listeners: list[Listener] = []
 
 
-def session(params: SearchParams, stored: io_managers.Stored) -> Session:
+def open_search(params: SearchParams, stored: io_managers.Stored) -> Search:
     """Return the search of a stored frame; its journal lies in the project's home."""
-    return Session.of(params, stored.read(), settings.home().searches)
+    return Search.open(params, stored.read(), settings.home().searches)
 
 
 def backend(fields: dict[str, Any]) -> BackendParams:
@@ -65,19 +65,19 @@ class Told:
     def __init__(self, context: dg.OpExecutionContext, asset: str, metric: str, numbers: range | None) -> None:
         self._context, self._asset, self._metric, self._numbers = context, asset, metric, numbers
 
-    def began(self, conductor: Conductor) -> None:
+    def began(self, study: Study) -> None:
         """Tell what there is to do."""
-        self._progress = Progress(conductor, self._numbers)
+        self._progress = Progress(study, self._numbers)
         self._began = self._told = time.monotonic()
         if self._progress.recalled:
             self._context.log.info("%d trials were run before, and are not run again.", self._progress.recalled)
         for listener in _listeners:
-            listener(conductor, None)
+            listener(study, None)
 
-    def __call__(self, conductor: Conductor, outcome: Outcome) -> None:
-        """Tell of an outcome."""
+    def __call__(self, study: Study, result: TrialResult) -> None:
+        """Tell of a result."""
         for listener in _listeners:
-            listener(conductor, outcome)
+            listener(study, result)
         now = time.monotonic()
         if now - self._told >= progress.pause(now - self._began):
             self._told = now
@@ -90,7 +90,7 @@ class Told:
 
 
 class listening:  # noqa: N801 - a context manager is called like a function
-    """Have a function of this process told of every outcome in the block."""
+    """Have a function of this process told of every result in the block."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener

@@ -7,7 +7,7 @@ from typing import Any
 
 from wine_assets.reports.evaluation_page import data_uri, table
 from wine_assets.search.result import SearchResult
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 _SHOWN = 100
 """How many trials the page lists: the best, whatever their number."""
@@ -59,29 +59,29 @@ def render(result: SearchResult, picture: bytes, summary: str) -> str:
     )
 
 
-def _chosen(name: str, outcome: Outcome) -> tuple[str, ...]:
-    return name, f"{outcome.mean:.4f}", f"{outcome.standard_error:.4f}", str(outcome.number), shown(outcome)
+def _chosen(name: str, trial: TrialResult) -> tuple[str, ...]:
+    return name, f"{trial.mean:.4f}", f"{trial.standard_error:.4f}", str(trial.number), shown(trial)
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _row(trial: TrialResult) -> tuple[str, ...]:
     return (
-        str(outcome.number),
-        f"{outcome.mean:.4f}",
-        f"{outcome.standard_error:.4f}",
-        f"{outcome.seconds:.3f}",
-        f"{outcome.memory_mib:.1f}",
-        shown(outcome),
+        str(trial.number),
+        f"{trial.mean:.4f}",
+        f"{trial.standard_error:.4f}",
+        f"{trial.seconds:.3f}",
+        f"{trial.memory_mib:.1f}",
+        shown(trial),
     )
 
 
-def shown(outcome: Outcome) -> str:
+def shown(trial: TrialResult) -> str:
     """Return a candidate as people read it."""
-    values = ", ".join(f"{name}={_short(value)}" for name, value in outcome.parameters.items())
-    return f"{outcome.family}({values})"
+    values = ", ".join(f"{name}={_short(value)}" for name, value in trial.parameters.items())
+    return f"{trial.family}({values})"
 
 
-def _failures(failed: Iterable[Outcome]) -> str:
-    rows = [(str(outcome.number), outcome.reason, shown(outcome)) for outcome in failed]
+def _failures(failed: Iterable[TrialResult]) -> str:
+    rows = [(str(trial.number), trial.reason, shown(trial)) for trial in failed]
     if not rows:
         return ""
     more = f"<p>And {len(rows) - _FAILURES} more.</p>" if len(rows) > _FAILURES else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from wine_assets.search.result import SearchResult
 from wine_assets.search.space import Distribution, FamilySpace
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 _BLUE, _GRAY, _RED = "#2563eb", "#9ca3af", "#b91c1c"
 _LINES = 200
@@ -87,8 +87,8 @@ def _rows_of(fields: Sequence[str]) -> int:
     return -(-len(fields) // 3)
 
 
-def _of(result: SearchResult, family: str) -> list[Outcome]:
-    return [outcome for outcome in result.finished if outcome.family == family]
+def _of(result: SearchResult, family: str) -> list[TrialResult]:
+    return [trial for trial in result.finished if trial.family == family]
 
 
 def _draw_history(axes: Any, result: SearchResult) -> None:
@@ -96,8 +96,8 @@ def _draw_history(axes: Any, result: SearchResult) -> None:
     from matplotlib.ticker import MaxNLocator
 
     finished, best = result.finished, result.best
-    numbers = np.array([outcome.number for outcome in finished])
-    means = np.array([outcome.mean for outcome in finished])
+    numbers = np.array([trial.number for trial in finished])
+    means = np.array([trial.mean for trial in finished])
     running = np.minimum.accumulate(result.objective.sign * means) * result.objective.sign
     axes.scatter(numbers, means, s=12, color=_GRAY, label="trial")
     axes.step(numbers, running, where="post", color=_BLUE, label="best so far")
@@ -138,7 +138,9 @@ def _draw_importances(axes: Any, shares: dict[str, float]) -> None:
         axes.set_yticks([])
 
 
-def _draw_slice(axes: Any, result: SearchResult, trials: Sequence[Outcome], field: str, spread: Distribution) -> None:
+def _draw_slice(
+    axes: Any, result: SearchResult, trials: Sequence[TrialResult], field: str, spread: Distribution
+) -> None:
     values = [trial.parameters[field] for trial in trials]
     if spread.kind == "choice":
         values = [spread.values.index(value) for value in values]

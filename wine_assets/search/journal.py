@@ -1,4 +1,4 @@
-"""The journal of a search: every outcome, one line of JSON each, whoever computed it and whatever ends in between."""
+"""The journal of a search: every result, one line of JSON each, whoever computed it and whatever ends in between."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ import msgspec
 
 from wine_assets.errors import ArtifactError, ConflictError
 from wine_assets.files import atomic_write
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 FLUSH_S = 0.5
 """How long a trial took that is on disk at once; shorter ones are there when so much time has gone by since others.
@@ -21,13 +21,13 @@ FLUSH_S = 0.5
 So much work of each worker a loss of power may cost, and a killed process loses nothing that was appended.
 """
 _encode = msgspec.json.Encoder().encode
-_outcomes = msgspec.json.Decoder(Outcome)
+_results = msgspec.json.Decoder(TrialResult)
 
 
 class Journal:
-    """An append-only file of outcomes beside what the search is about; several processes may append to it.
+    """An append-only file of results beside what the search is about; several processes may append to it.
 
-    A line that a killed writer left half is not an outcome, and the next writer begins a line of its own.
+    A line that a killed writer left half is not a result, and the next writer begins a line of its own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Journal:
         self._flushed = 0.0
 
     @classmethod
-    def opened(cls, folder: Path, about: Mapping[str, Any]) -> Self:
+    def open(cls, folder: Path, about: Mapping[str, Any]) -> Self:
         """Return the journal in `folder`, made with what the search is `about` unless it is there.
 
         Raise ArtifactError where it can't be made.
@@ -47,8 +47,8 @@ class Journal:
                 atomic_write(folder / "search.json", json.dumps(about, indent=2, sort_keys=True).encode())
         return cls(folder)
 
-    def outcomes(self) -> list[Outcome]:
-        """Return every outcome in the order in which they were appended."""
+    def results(self) -> list[TrialResult]:
+        """Return every result in the order in which they were appended."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -58,18 +58,18 @@ class Journal:
         found = []
         for line in lines:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                found.append(_outcomes.decode(line))
+                found.append(_results.decode(line))
         return found
 
-    def append(self, outcome: Outcome) -> None:
-        """Add an outcome, on disk at once if it took long; raise ArtifactError where it can't be written."""
+    def append(self, result: TrialResult) -> None:
+        """Add a result, on disk at once if it took long; raise ArtifactError where it can't be written."""
         with _writing(self._path):
-            self._append(_encode(outcome) + b"\n")
-            if outcome.seconds >= FLUSH_S or time.monotonic() - self._flushed > FLUSH_S:
+            self._append(_encode(result) + b"\n")
+            if result.seconds >= FLUSH_S or time.monotonic() - self._flushed > FLUSH_S:
                 self._flush()
 
     @contextlib.contextmanager
-    def held(self, *, shared: bool = False) -> Iterator[None]:
+    def lock(self, *, shared: bool = False) -> Iterator[None]:
         """Keep other searches of the same away, unless all share it.
 
         Raise ConflictError when one is at work, and ArtifactError where that can't be found out.

@@ -9,7 +9,7 @@ from wine_assets.models import training
 from wine_assets.search.backends.registry import BackendParams
 from wine_assets.search.objective import splits
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 
 
 def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, backend: BackendParams) -> float:
@@ -24,7 +24,7 @@ def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, 
     rows, held_out = splits(y.to_numpy(), outer)[fold]
     inside = frame.iloc[rows]
     search = params.model_copy(update={"nested_folds": 0})
-    best = Session.of(search, inside, searches).run(backend, lambda *_: None).best
+    best = Search.open(search, inside, searches).run(backend, lambda *_: None).best
     estimator = training.train(inside, best.candidate.hyperparameters()).estimator
     X, labels = dataset.features_and_target(frame.iloc[held_out])
     return cross_validation.score(params.objective.metric, labels.to_numpy(), estimator.predict_proba(X)[:, 1])

@@ -13,7 +13,7 @@ from wine_assets.config import StrictModel
 from wine_assets.errors import SearchError, TrainingError, WineAssetsError
 from wine_assets.evaluation import cross_validation
 from wine_assets.models.registry import family_of
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.trials import Trial, TrialResult, failed
 
 VERSION = f"1+scikit-learn-{version('scikit-learn')}"
 """What scores depend on but for the search and the rows: those of another version aren't compared with them."""
@@ -76,7 +76,7 @@ class Objective:
         ]
         self._begun: tuple[tuple[int, int], dict[int, Any]] = (0, 0), {}
 
-    def score(self, trial: Trial) -> Outcome:
+    def score(self, trial: Trial) -> TrialResult:
         """Return what comes of a trial; what the candidate raises is a failure, and not raised.
 
         It is given up, as `pruned`, after a fold that leaves its mean loss above the trial's threshold. Where it is to
@@ -87,14 +87,14 @@ class Objective:
         try:
             for score in self._scores(trial):
                 scores.append(score)
-                if self._is_hopeless(trial, scores):
+                if self._should_prune(trial, scores):
                     state = "pruned"
                     reason = f"After {len(scores)} folds it was worse than half of the trials before it."
                     break
         except Exception as error:  # noqa: BLE001 - whatever a candidate raises is what came of it
             return failed(trial, _sentence(error), time.perf_counter() - began)
         seconds = time.perf_counter() - began
-        return Outcome(
+        return TrialResult(
             trial.number,
             trial.attempt,
             trial.family,
@@ -137,11 +137,11 @@ class Objective:
         estimators[fold] = family.advance(before, X, y, hyperparameters, trial.iterations)
         return estimators[fold]
 
-    def _is_hopeless(self, trial: Trial, scores: list[float]) -> bool:
+    def _should_prune(self, trial: Trial, scores: list[float]) -> bool:
         done = len(scores)
-        if done > len(trial.thresholds) or done == len(self._folds):
+        if done > len(trial.pruning_thresholds) or done == len(self._folds):
             return False
-        return self.params.sign * sum(scores) / done > trial.thresholds[done - 1]
+        return self.params.sign * sum(scores) / done > trial.pruning_thresholds[done - 1]
 
 
 def _sentence(error: Exception) -> str:

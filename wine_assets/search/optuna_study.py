@@ -6,10 +6,10 @@ from pathlib import Path
 from wine_assets.errors import MissingExtraError
 from wine_assets.search.space import Space
 from wine_assets.search.strategies import Bayesian, BayesianStrategy
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 
-def write_study(path: Path, space: Space, outcomes: Sequence[Outcome], sign: int) -> None:
+def write_study(path: Path, space: Space, results: Sequence[TrialResult], sign: int) -> None:
     """Write a study of these trials, whichever strategy chose them, in place of what is at `path`.
 
     A trial's loss is its value: the score, with its sign changed where more is better (`sign` is -1). Raise
@@ -24,8 +24,8 @@ def write_study(path: Path, space: Space, outcomes: Sequence[Outcome], sign: int
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     told = Bayesian(space, BayesianStrategy(), sign)
-    for outcome in outcomes:
-        told.tell(outcome)
+    for result in results:
+        told.tell(result)
     storage = JournalStorage(JournalFileBackend(str(path)))
     written = optuna.create_study(study_name=path.parent.name, direction="minimize", storage=storage)
     written.add_trials(told.study.get_trials(deepcopy=False))

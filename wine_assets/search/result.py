@@ -8,7 +8,7 @@ from typing import Any
 
 from wine_assets.errors import FailedSearchError
 from wine_assets.search.objective import ObjectiveParams
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 _SHOWN_REASONS = 3
 
@@ -17,35 +17,35 @@ _SHOWN_REASONS = 3
 class SearchResult:
     """The trials of a search that count, in the order of their numbers."""
 
-    outcomes: Sequence[Outcome]
+    trials: Sequence[TrialResult]
     objective: ObjectiveParams
 
     @property
-    def finished(self) -> list[Outcome]:
+    def finished(self) -> list[TrialResult]:
         """The trials that came to a score on every fold."""
-        return [outcome for outcome in self.outcomes if outcome.state == "finished"]
+        return [trial for trial in self.trials if trial.state == "finished"]
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[TrialResult]:
         """The trials that came to none."""
-        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
+        return [trial for trial in self.trials if trial.state == "failed"]
 
     @property
     def pruned(self) -> int:
         """How many trials were pruned."""
-        return sum(outcome.state == "pruned" for outcome in self.outcomes)
+        return sum(trial.state == "pruned" for trial in self.trials)
 
-    def loss(self, outcome: Outcome) -> float:
+    def loss(self, trial: TrialResult) -> float:
         """Return the mean loss of a trial, infinite without a score."""
-        return self.objective.sign * outcome.mean if outcome.state == "finished" else math.inf
+        return self.objective.sign * trial.mean if trial.state == "finished" else math.inf
 
     @property
-    def best(self) -> Outcome:
+    def best(self) -> TrialResult:
         """The trial with the best mean score; of equal ones, the first."""
-        return min(self.finished, key=lambda outcome: (self.loss(outcome), outcome.number))
+        return min(self.finished, key=lambda trial: (self.loss(trial), trial.number))
 
     @property
-    def simplest(self) -> Outcome:
+    def simplest(self) -> TrialResult:
         """The simplest trial within one standard error of the best one.
 
         This is the one-standard-error rule of Breiman et al. (Classification and Regression Trees, 1984). What is
@@ -53,17 +53,17 @@ class SearchResult:
         """
         error = self.best.standard_error
         limit = self.loss(self.best) + (0.0 if math.isnan(error) else error)
-        close = [outcome for outcome in self.finished if self.loss(outcome) <= limit]
-        return min(close, key=lambda outcome: (outcome.candidate.complexity, self.loss(outcome), outcome.number))
+        close = [trial for trial in self.finished if self.loss(trial) <= limit]
+        return min(close, key=lambda trial: (trial.candidate.complexity, self.loss(trial), trial.number))
 
     def require(self, min_success_ratio: float) -> None:
         """Raise FailedSearchError where too few trials came to a score, or none."""
-        if not self.outcomes:
+        if not self.trials:
             raise FailedSearchError("No trial was begun before the time was up. Raise `budget.seconds`.")
-        good = len(self.outcomes) - len(self.failed)
-        if not self.finished or good < min_success_ratio * len(self.outcomes):
+        good = len(self.trials) - len(self.failed)
+        if not self.finished or good < min_success_ratio * len(self.trials):
             raise FailedSearchError(
-                f"{len(self.failed)} of {len(self.outcomes)} trials failed, and `failures.min_success_ratio` is "
+                f"{len(self.failed)} of {len(self.trials)} trials failed, and `failures.min_success_ratio` is "
                 f"{min_success_ratio:g}. {self._reasons()} Narrow the space, or give the trials more time or memory."
             )
 
@@ -71,25 +71,25 @@ class SearchResult:
         """Return a frame with one row a trial: its parameters, fold scores, mean, seconds, memory, state and reason."""
         import pandas as pd
 
-        names = list(dict.fromkeys(name for outcome in self.outcomes for name in outcome.parameters))
+        names = list(dict.fromkeys(name for trial in self.trials for name in trial.parameters))
         folds = self.objective.folds * self.objective.repeats
-        return pd.DataFrame([_row(outcome, names, folds) for outcome in self.outcomes])
+        return pd.DataFrame([_row(trial, names, folds) for trial in self.trials])
 
     def summary(self) -> dict[str, Any]:
-        """Return the outcome as plain values."""
+        """Return the trial as plain values."""
         return {
             "metric": self.objective.metric,
-            "trials": len(self.outcomes),
+            "trials": len(self.trials),
             "finished": len(self.finished),
             "pruned": self.pruned,
             "failed": len(self.failed),
-            "seconds_of_trials": round(sum(outcome.seconds for outcome in self.outcomes), 3),
+            "seconds_of_trials": round(sum(trial.seconds for trial in self.trials), 3),
             "best": _chosen(self.best),
             "simplest": _chosen(self.simplest),
         }
 
     def _reasons(self) -> str:
-        reasons = list(dict.fromkeys(outcome.reason for outcome in self.failed))
+        reasons = list(dict.fromkeys(trial.reason for trial in self.failed))
         more = f" And {len(reasons) - _SHOWN_REASONS} more reasons." if len(reasons) > _SHOWN_REASONS else ""
         return " ".join(reasons[:_SHOWN_REASONS]) + more if reasons else "No trial was finished."
 
@@ -103,30 +103,30 @@ def spread(scores: Sequence[float]) -> dict[str, Any] | None:
     return {"mean": mean, "standard_error": (variance / len(scores)) ** 0.5, "scores": list(scores)}
 
 
-def _chosen(outcome: Outcome) -> dict[str, Any]:
+def _chosen(trial: TrialResult) -> dict[str, Any]:
     return {
-        "number": outcome.number,
-        "family": outcome.family,
-        "hyperparameters": outcome.candidate.hyperparameters().model_dump(mode="json"),
-        "searched": dict(outcome.parameters),
-        "mean": outcome.mean,
-        "standard_error": outcome.standard_error,
+        "number": trial.number,
+        "family": trial.family,
+        "hyperparameters": trial.candidate.hyperparameters().model_dump(mode="json"),
+        "searched": dict(trial.parameters),
+        "mean": trial.mean,
+        "standard_error": trial.standard_error,
     }
 
 
-def _row(outcome: Outcome, names: Sequence[str], folds: int) -> dict[str, Any]:
-    scores = {f"fold_{fold}": outcome.scores[fold] if fold < len(outcome.scores) else None for fold in range(folds)}
+def _row(trial: TrialResult, names: Sequence[str], folds: int) -> dict[str, Any]:
+    scores = {f"fold_{fold}": trial.scores[fold] if fold < len(trial.scores) else None for fold in range(folds)}
     return {
-        "number": outcome.number,
-        "state": outcome.state,
-        "family": outcome.family,
-        **{name: outcome.parameters.get(name) for name in names},
-        "mean": outcome.mean if outcome.scores else None,
-        "standard_error": outcome.standard_error,
+        "number": trial.number,
+        "state": trial.state,
+        "family": trial.family,
+        **{name: trial.parameters.get(name) for name in names},
+        "mean": trial.mean if trial.scores else None,
+        "standard_error": trial.standard_error,
         **scores,
-        "seconds": outcome.seconds,
-        "memory_mib": outcome.memory_mib,
-        "attempt": outcome.attempt,
-        "reason": outcome.reason,
-        "parameters": json.dumps(outcome.parameters, sort_keys=True),
+        "seconds": trial.seconds,
+        "memory_mib": trial.memory_mib,
+        "attempt": trial.attempt,
+        "reason": trial.reason,
+        "parameters": json.dumps(trial.parameters, sort_keys=True),
     }

@@ -18,23 +18,23 @@ from wine_assets.search.params import SearchParams
 from wine_assets.search.result import SearchResult, spread
 from wine_assets.search.space import Space
 from wine_assets.search.strategies import strategy
-from wine_assets.search.study import Conductor
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome
+from wine_assets.search.study import Study
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import TrialResult
 
 _DIGITS = 16
 
 
 @dataclass(frozen=True)
-class Session:
+class Search:
     """One search of one frame: the same one has the same journal, and goes on where an earlier run of it ended."""
 
     params: SearchParams
     journal: Journal
-    workload: Workload
+    context: TrialContext
 
     @classmethod
-    def of(cls, params: SearchParams, frame: Any, searches: Path) -> "Session":
+    def open(cls, params: SearchParams, frame: Any, searches: Path) -> "Search":
         """Return the search of a binarized `frame`, whose journal lies in a folder of its own below `searches`.
 
         Raise SearchError when a class has too few rows for its folds.
@@ -49,39 +49,39 @@ class Session:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:_DIGITS]
         families = Space.checked(params.space).names
         failures = params.failures
-        workload = Workload(X, y, params.objective, families, failures.memory_mib, failures.timeout_s)
-        return cls(params, Journal.opened(searches / digest, about), workload)
+        context = TrialContext(X, y, params.objective, families, failures.memory_mib, failures.timeout_s)
+        return cls(params, Journal.open(searches / digest, about), context)
 
-    def run(self, backend: BackendParams, heard: Callable[[Conductor, Outcome], None]) -> SearchResult:
+    def run(self, backend: BackendParams, heard: Callable[[Study, TrialResult], None]) -> SearchResult:
         """Run what of the search hasn't been run, and return what all of it came to.
 
         Raise FailedSearchError where too few trials came to a score, and ConflictError where another process is at it.
         """
-        with self.journal.held():
-            conductor = self.conductor(heard)
-            run_trials(backend, conductor, self.workload)
-        return self.result(conductor)
+        with self.journal.lock():
+            study = self.study(heard)
+            run_trials(backend, study, self.context)
+        return self.result(study)
 
-    def conductor(self, heard: Callable[[Conductor, Outcome], None], numbers: range | None = None) -> Conductor:
+    def study(self, heard: Callable[[Study, TrialResult], None], numbers: range | None = None) -> Study:
         """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
         params = self.params
         space = Space.checked(params.space)
         chosen = strategy(params.strategy, space, params.objective.sign)
-        conductor = Conductor(
+        study = Study(
             chosen,
             params.bounded,
             params.failures.retries,
             params.objective.sign,
-            record=lambda outcome: self.journal.append(msgspec.structs.replace(outcome, limits=self._limits)),
-            heard=lambda outcome: heard(conductor, outcome),
+            record=lambda result: self.journal.append(msgspec.structs.replace(result, limits=self._limits)),
+            heard=lambda result: heard(study, result),
             numbers=numbers,
         )
-        conductor.recall(outcome for outcome in self.journal.outcomes() if self._counts(outcome, space))
-        return conductor
+        study.recall(result for result in self.journal.results() if self._counts(result, space))
+        return study
 
-    def result(self, conductor: Conductor) -> SearchResult:
+    def result(self, study: Study) -> SearchResult:
         """Return what the search came to; raise FailedSearchError where too few trials came to a score."""
-        result = SearchResult(conductor.counted(), self.params.objective)
+        result = SearchResult(study.results(), self.params.objective)
         result.require(self.params.failures.min_success_ratio)
         return result
 
@@ -89,22 +89,18 @@ class Session:
     def _limits(self) -> tuple[float | None, float | None]:
         return self.params.failures.timeout_s, self.params.failures.memory_mib
 
-    def _counts(self, outcome: Outcome, space: Space) -> bool:
-        """Tell whether an outcome of the journal counts: a failure doesn't where trials are now allowed something else.
+    def _counts(self, result: TrialResult, space: Space) -> bool:
+        """Tell whether a result of the journal counts: a failure doesn't where trials are now allowed something else.
 
         Nor does what this search can't have come to, in a journal that someone edited.
         """
-        family = space.families.get(outcome.family)
-        if (
-            outcome.number < 0
-            or family is None
-            or outcome.parameters.keys() != family.over.keys() | family.fixed.keys()
-        ):
+        family = space.families.get(result.family)
+        if result.number < 0 or family is None or result.parameters.keys() != family.over.keys() | family.fixed.keys():
             return False
-        if outcome.state == "failed":
-            return outcome.limits == self._limits
+        if result.state == "failed":
+            return result.limits == self._limits
         scored = self.params.objective
-        return outcome.state == "pruned" or len(outcome.scores) == scored.folds * scored.repeats
+        return result.state == "pruned" or len(result.scores) == scored.folds * scored.repeats
 
     def sentence(self, result: SearchResult, outer_scores: Sequence[float] = ()) -> str:
         """Say what was searched, and what came of whole searches on rows that they had not seen."""
@@ -118,9 +114,9 @@ class Session:
         asked, scored = self.params, self.params.objective
         times = "once" if scored.repeats == 1 else f"{scored.repeats} times"
         return (
-            f"{len(result.outcomes):,} trials of {', '.join(self.workload.families)} by the strategy "
+            f"{len(result.trials):,} trials of {', '.join(self.context.families)} by the strategy "
             f"{asked.strategy.kind}: {len(result.finished):,} finished, {result.pruned:,} pruned, "
             f"{len(result.failed):,} failed. "
-            f"{len(self.workload.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
+            f"{len(self.context.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
             f"(seed {scored.seed}).{outer}"
         )

@@ -8,7 +8,7 @@ from pydantic import Field
 from wine_assets.config import StrictModel
 from wine_assets.errors import MissingExtraError
 from wine_assets.search.space import FAMILY, Candidate, Distribution, Space
-from wine_assets.search.trials import Outcome
+from wine_assets.search.trials import TrialResult
 
 _SEED: Any = Field(default=0, ge=0, le=2**32 - 1, description="seed of the candidates; equal seeds give equal ones")
 _TRIES = 20
@@ -68,7 +68,7 @@ class Strategy(Protocol):
         """Return the candidate of a trial, None when there are no more."""
         ...
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, result: TrialResult) -> None:
         """Take note of what came of a trial, whoever asked for it."""
         ...
 
@@ -95,7 +95,7 @@ class Grid:
         """Return the combination of this number."""
         return self._space.combination(number) if number < self._size else None
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, result: TrialResult) -> None:
         """Do nothing: a grid learns nothing."""
 
 
@@ -112,7 +112,7 @@ class Random:
         """Return the draw of this number."""
         return drawn(self._space, self._seed, number)
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, result: TrialResult) -> None:
         """Do nothing: draws know nothing of each other."""
 
 
@@ -125,7 +125,7 @@ def drawn(space: Space, seed: int, number: int, attempt: int = 0) -> Candidate:
 
 
 class Bayesian:
-    """Optuna's samplers over the outcomes so far.
+    """Optuna's samplers over the results so far.
 
     Each draw has a seed of its own, made of the seed and its number, so that a search that goes on from its journal
     draws what it would have drawn. Trials that run count as bad ones (constant liar), so that those drawn side by
@@ -144,7 +144,7 @@ class Bayesian:
         self._tried: set[tuple[Any, ...]] = set()
 
     def ask(self, number: int) -> Candidate | None:
-        """Return what the sampler draws given the outcomes so far; None when nothing is found that wasn't tried."""
+        """Return what the sampler draws given the results so far; None when nothing is found that wasn't tried."""
         for attempt in range(_TRIES):
             trial, candidate = self._draw(number, attempt)
             if candidate.key not in self._tried:
@@ -154,19 +154,19 @@ class Bayesian:
         untried = next((candidate for candidate in guesses if candidate.key not in self._tried), None)
         return None if untried is None else self._taken(number, *self._suggested(untried))
 
-    def tell(self, outcome: Outcome) -> None:
-        """Let later draws know of an outcome."""
-        self._tried.add(outcome.candidate.key)
-        trial = self._asked.pop(outcome.number, None)
+    def tell(self, result: TrialResult) -> None:
+        """Let later draws know of a result."""
+        self._tried.add(result.candidate.key)
+        trial = self._asked.pop(result.number, None)
         if trial is None:
-            self.study.add_trial(self._frozen(outcome))
+            self.study.add_trial(self._frozen(result))
             return
-        for fold, loss in enumerate(self._running_losses(outcome)):
+        for fold, loss in enumerate(self._running_losses(result)):
             trial.report(loss, fold)
-        if outcome.state == "finished":
-            self.study.tell(trial, self._sign * outcome.mean)
+        if result.state == "finished":
+            self.study.tell(trial, self._sign * result.mean)
         else:
-            self.study.tell(trial, state=self._state(outcome))
+            self.study.tell(trial, state=self._state(result))
 
     def _taken(self, number: int, trial: Any, candidate: Candidate) -> Candidate:
         self._asked[number] = trial
@@ -199,23 +199,23 @@ class Bayesian:
                 return samplers.GPSampler(seed=seed, n_startup_trials=0, deterministic_objective=True)
             return samplers.TPESampler(seed=seed, n_startup_trials=0, constant_liar=True)
 
-    def _state(self, outcome: Outcome) -> Any:
+    def _state(self, result: TrialResult) -> Any:
         states = self._optuna.trial.TrialState
-        return {"finished": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[outcome.state]
+        return {"finished": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[result.state]
 
-    def _running_losses(self, outcome: Outcome) -> list[float]:
+    def _running_losses(self, result: TrialResult) -> list[float]:
         """Return the mean loss after each fold."""
-        scores = outcome.scores
+        scores = result.scores
         return [self._sign * sum(scores[: fold + 1]) / (fold + 1) for fold in range(len(scores))]
 
-    def _frozen(self, outcome: Outcome) -> Any:
+    def _frozen(self, result: TrialResult) -> Any:
         return self._optuna.trial.create_trial(
-            state=self._state(outcome),
-            value=self._sign * outcome.mean if outcome.state == "finished" else None,
-            params=self._named(outcome.candidate),
-            distributions=self._distributions(outcome.family),
-            intermediate_values=dict(enumerate(self._running_losses(outcome))),
-            user_attrs={"number": outcome.number, "seconds": outcome.seconds, "reason": outcome.reason},
+            state=self._state(result),
+            value=self._sign * result.mean if result.state == "finished" else None,
+            params=self._named(result.candidate),
+            distributions=self._distributions(result.family),
+            intermediate_values=dict(enumerate(self._running_losses(result))),
+            user_attrs={"number": result.number, "seconds": result.seconds, "reason": result.reason},
         )
 
     def _named(self, candidate: Candidate) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from wine_assets.config import StrictModel
 from wine_assets.errors import WineAssetsError
 from wine_assets.search.strategies import Strategy
-from wine_assets.search.trials import Outcome, Trial
+from wine_assets.search.trials import Trial, TrialResult
 
 PRUNING_TRIALS = 5
 """How many trials have to be finished before one is given up for being worse than their median."""
@@ -56,8 +56,8 @@ class Failures(StrictModel):
     )
 
 
-class Conductor:
-    """Hands out trials and takes outcomes; a backend does the rest.
+class Study:
+    """Hands out trials and takes results; a backend does the rest.
 
     Trials are numbered in the order in which they are chosen. With patience, the search ends at the first number
     at which that many trials in a row were no better, whichever way the trials before it were spread over workers;
@@ -71,8 +71,8 @@ class Conductor:
         retries: int,
         sign: int,
         *,
-        record: Callable[[Outcome], None] = lambda _: None,
-        heard: Callable[[Outcome], None] = lambda _: None,
+        record: Callable[[TrialResult], None] = lambda _: None,
+        heard: Callable[[TrialResult], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         numbers: range | None = None,
     ) -> None:
@@ -85,8 +85,8 @@ class Conductor:
         self._complex_first: Iterator[int] | None = None
         self._begun: set[int] = set()
         self._is_exhausted = False
-        self.ended: dict[int, Outcome] = {}
-        self._failing: dict[int, Outcome] = {}
+        self.ended: dict[int, TrialResult] = {}
+        self._failing: dict[int, TrialResult] = {}
         self._attempts: dict[int, int] = {}
         self._prefix = 0
         self.best: float | None = None
@@ -97,23 +97,23 @@ class Conductor:
         self._folds: list[list[float]] = []
         """The mean losses after each fold of the trials that were finished, ascending."""
 
-    def recall(self, outcomes: Iterable[Outcome]) -> None:
+    def recall(self, results: Iterable[TrialResult]) -> None:
         """Take note of what an earlier run of this search came to, as far as this one goes.
 
         A trial that came to something has ended, however many attempts of it failed before.
         """
-        outcomes = [outcome for outcome in outcomes if not self._is_beyond(outcome.number)]
-        better = {outcome.number for outcome in outcomes if outcome.state != "failed"}
-        for outcome in outcomes:
-            if outcome.number in self.ended or (outcome.state == "failed" and outcome.number in better):
+        results = [result for result in results if not self._is_beyond(result.number)]
+        better = {result.number for result in results if result.state != "failed"}
+        for result in results:
+            if result.number in self.ended or (result.state == "failed" and result.number in better):
                 continue
-            self._attempts[outcome.number] = max(outcome.attempt, self._attempts.get(outcome.number, 0))
-            if outcome.state != "failed" or outcome.attempt > self._retries:
-                self._end(outcome)
+            self._attempts[result.number] = max(result.attempt, self._attempts.get(result.number, 0))
+            if result.state != "failed" or result.attempt > self._retries:
+                self._end(result)
             else:
-                self._failing[outcome.number] = outcome
+                self._failing[result.number] = result
 
-    def next(self, *, complex_first: bool = False) -> Trial | None:
+    def ask(self, *, complex_first: bool = False) -> Trial | None:
         """Return a trial to run, None when there is none to begin.
 
         Of a search whose trials are all known from the start, the most complex one is next for who asks for that: it
@@ -132,27 +132,27 @@ class Conductor:
             self._is_exhausted = True
             return None
         attempt = self._attempts.get(number, 0) + 1
-        return Trial(number, candidate.family, dict(candidate.parameters), attempt, self._thresholds())
+        return Trial(number, candidate.family, dict(candidate.parameters), attempt, self._pruning_thresholds())
 
-    def tell(self, outcome: Outcome) -> None:
-        """Take note of an outcome, recorded first and heard of last: the trial has ended, or is tried again."""
-        self._record(outcome)
-        self._attempts[outcome.number] = outcome.attempt
-        if outcome.state == "failed" and outcome.attempt <= self._retries and not self._is_late():
+    def tell(self, result: TrialResult) -> None:
+        """Take note of a result, recorded first and heard of last: the trial has ended, or is tried again."""
+        self._record(result)
+        self._attempts[result.number] = result.attempt
+        if result.state == "failed" and result.attempt <= self._retries and not self._is_late():
             self._again.append(
-                Trial(outcome.number, outcome.family, outcome.parameters, outcome.attempt + 1, self._thresholds())
+                Trial(result.number, result.family, result.parameters, result.attempt + 1, self._pruning_thresholds())
             )
         else:
-            self._end(outcome)
-        self._heard(outcome)
+            self._end(result)
+        self._heard(result)
 
     @property
     def learns(self) -> bool:
         """Whether what is tried next depends on what came of the trials before."""
         return self._strategy.learns
 
-    def counted(self) -> list[Outcome]:
-        """Return the outcomes that are the search's, by number; a failure that wasn't tried again is one."""
+    def results(self) -> list[TrialResult]:
+        """Return the results that are the search's, by number; a failure that wasn't tried again is one."""
         end = self.stopped_at if self.stopped_at is not None else float("inf")
         known = self._failing | self.ended
         return [known[number] for number in sorted(known) if number < end]
@@ -206,17 +206,17 @@ class Conductor:
         seconds = self._budget.seconds
         return seconds is not None and self._clock() - self._began > seconds
 
-    def _end(self, outcome: Outcome) -> None:
-        self.ended[outcome.number] = outcome
-        self._strategy.tell(outcome)
-        if outcome.state == "finished":
-            self._keep(outcome)
+    def _end(self, result: TrialResult) -> None:
+        self.ended[result.number] = result
+        self._strategy.tell(result)
+        if result.state == "finished":
+            self._keep(result)
         while self.stopped_at is None and self._prefix in self.ended:
             self._look_at(self.ended[self._prefix])
 
-    def _look_at(self, outcome: Outcome) -> None:
-        """Look at the outcome after the last one before which none is missing."""
-        loss = self._sign * outcome.mean if outcome.state == "finished" else float("inf")
+    def _look_at(self, result: TrialResult) -> None:
+        """Look at the result after the last one before which none is missing."""
+        loss = self._sign * result.mean if result.state == "finished" else float("inf")
         if loss < self._best:
             self._best, self._best_at = loss, self._prefix
         self._prefix += 1
@@ -224,19 +224,19 @@ class Conductor:
         if patience is not None and self._prefix - 1 - self._best_at >= patience:
             self.stopped_at = self._prefix
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, result: TrialResult) -> None:
         """Take note of the score, and of those of its folds if trials are given up by them."""
-        if self.best is None or self._sign * outcome.mean < self._sign * self.best:
-            self.best = outcome.mean
+        if self.best is None or self._sign * result.mean < self._sign * self.best:
+            self.best = result.mean
         if not self._strategy.prunes:
             return
-        scores, total = outcome.scores, 0.0
+        scores, total = result.scores, 0.0
         self._folds += [[] for _ in range(len(scores) - len(self._folds))]
         for fold, score in enumerate(scores):
             total += self._sign * score
             bisect.insort(self._folds[fold], total / (fold + 1))
 
-    def _thresholds(self) -> tuple[float, ...]:
+    def _pruning_thresholds(self) -> tuple[float, ...]:
         """Return the median of the mean losses after each fold but the last of the trials that were finished.
 
         This is the median stopping rule (Golovin et al., Google Vizier, 2017), with folds for steps.

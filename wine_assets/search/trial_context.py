@@ -10,13 +10,13 @@ from wine_assets.compute.request import ComputeRequest
 from wine_assets.compute.usage import measure
 from wine_assets.search.objective import Objective, ObjectiveParams
 from wine_assets.search.space import family_named
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.trials import Trial, TrialResult, failed
 
 _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Workload:
+class TrialContext:
     """The rows that candidates are scored on: float64 features X [n, features] and target y, int64 [n]."""
 
     X: Any
@@ -45,18 +45,18 @@ class Workload:
             family.fit(X, y, family.hyperparameters()).predict_proba(X)
 
 
-def run(trial: Trial, objective: Objective, memory_mib: int | None) -> Outcome:
-    """Return what comes of a trial in this process, with what it took; a failure is an outcome as well."""
+def run(trial: Trial, objective: Objective, memory_mib: int | None) -> TrialResult:
+    """Return what comes of a trial in this process, with what it took; a failure is a result as well."""
     with measure() as usage:
-        outcome = objective.score(trial) if memory_mib is None else _bounded(trial, objective, memory_mib)
+        result = objective.score(trial) if memory_mib is None else _bounded(trial, objective, memory_mib)
     peak = round(max(usage.peak_memory_bytes, 0) / _MIB, 2)
-    if memory_mib is not None and peak > memory_mib and outcome.state != "failed":
+    if memory_mib is not None and peak > memory_mib and result.state != "failed":
         reason = f"It took {peak:.0f} MiB, more than `failures.memory_mib` ({memory_mib}) allows."
         return failed(trial, reason, usage.wall_seconds, peak)
-    return msgspec.structs.replace(outcome, seconds=usage.wall_seconds, memory_mib=peak)
+    return msgspec.structs.replace(result, seconds=usage.wall_seconds, memory_mib=peak)
 
 
-def _bounded(trial: Trial, objective: Objective, memory_mib: int) -> Outcome:
+def _bounded(trial: Trial, objective: Objective, memory_mib: int) -> TrialResult:
     request = ComputeRequest(memory=f"{memory_mib}Mi")
     with memory.limit_memory(request, f"Trial {trial.number}"):
         return objective.score(trial)

@@ -16,7 +16,7 @@ class Trial(msgspec.Struct, frozen=True):
     family: str
     parameters: dict[str, Any]
     attempt: int = 1
-    thresholds: tuple[float, ...] = ()
+    pruning_thresholds: tuple[float, ...] = ()
     """The mean loss, after each fold but the last, above which the trial is given up; empty for never."""
     iterations: int | None = None
     """How far it is fitted, by a family whose fits are made of iterations; None for the whole fit."""
@@ -29,7 +29,7 @@ class Trial(msgspec.Struct, frozen=True):
         return Candidate(self.family, self.parameters)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class TrialResult(msgspec.Struct, frozen=True):
     """What came of one attempt at a trial; a failure is one, too."""
 
     number: int
@@ -73,9 +73,9 @@ class Outcome(msgspec.Struct, frozen=True):
         return float((variance / count) ** 0.5)
 
 
-def failed(trial: Trial, reason: str, seconds: float = 0.0, memory_mib: float = 0.0) -> Outcome:
-    """Return the outcome of an attempt that came to no score."""
-    return Outcome(
+def failed(trial: Trial, reason: str, seconds: float = 0.0, memory_mib: float = 0.0) -> TrialResult:
+    """Return the result of an attempt that came to no score."""
+    return TrialResult(
         trial.number,
         trial.attempt,
         trial.family,

@@ -14,8 +14,8 @@ from wine_assets.reports.search_picture import importances, picture, varied
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.result import SearchResult
 from wine_assets.search.space import FamilySpace
-from wine_assets.search.trials import Outcome
-from wine_assets_tests.support.search_builders import FAMILY, between, choice, family_space, outcome
+from wine_assets.search.trials import TrialResult
+from wine_assets_tests.support.search_builders import FAMILY, between, choice, family_space, trial_result
 
 SPACE = family_space(
     {"scaler": "none"},
@@ -34,8 +34,8 @@ def found(trials: int, space: FamilySpace = SPACE, **objective: Any) -> SearchRe
     for number in range(trials):
         drawn = {name: space.over[name].at(generator.random()) for name in sorted(space.over)}
         loss = 0.1 + abs(math.log10(drawn.get("C", 1.0))) + 0.1 * drawn.get("tol", 0.0)
-        outcomes.append(outcome(number, loss, loss * 1.1, **space.fixed, **drawn))
-    failures = [outcome(trials, state="failed", C=1.0), outcome(trials + 1, 9.0, state="pruned", C=1.0)]
+        outcomes.append(trial_result(number, loss, loss * 1.1, **space.fixed, **drawn))
+    failures = [trial_result(trials, state="failed", C=1.0), trial_result(trials + 1, 9.0, state="pruned", C=1.0)]
     return SearchResult([*outcomes, *failures], ObjectiveParams(folds=2, **objective))
 
 
@@ -106,7 +106,7 @@ def test_the_course_of_an_accuracy_goes_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_one_trial_of_nothing_that_varies_has_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = family_space({"C": 1.0})
-    axes = drawn(SearchResult([outcome(0, 0.5, 0.5, C=1.0)], ObjectiveParams()), {FAMILY: fixed}, monkeypatch)
+    axes = drawn(SearchResult([trial_result(0, 0.5, 0.5, C=1.0)], ObjectiveParams()), {FAMILY: fixed}, monkeypatch)
     assert len(axes) == 3
     assert axes[1].get_title() == f"{FAMILY}: the best 1 trial"
     assert axes[2].texts[0].get_text() == "fewer than 10 trials, or nothing that varies"
@@ -123,7 +123,7 @@ def test_names_and_values_are_written_as_they_are(monkeypatch: pytest.MonkeyPatc
     """A dollar begins no formula, and a letter that the font lacks is a box."""
     space = family_space(C=between(1, 2))
     odd = FamilySpace(over={**space.over, "solver": choice("$\\frac{", "葡萄酒")})
-    outcomes = [outcome(n, 0.1 * n + 0.1, C=1.5, solver=odd.over["solver"].values[n % 2]) for n in range(12)]
+    outcomes = [trial_result(n, 0.1 * n + 0.1, C=1.5, solver=odd.over["solver"].values[n % 2]) for n in range(12)]
     axes = drawn(SearchResult(outcomes, ObjectiveParams(folds=2)), {FAMILY: odd}, monkeypatch)
     labels = {label.get_text() for axis in axes for label in axis.get_xticklabels()}
     assert {"$\\frac{", "葡萄酒"} <= labels
@@ -151,9 +151,9 @@ def test_each_family_has_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     strength = family_space(C=between(1e-4, 1e2, "log_uniform"))
     seeded = family_space(random_state=choice(0, 1, 2))
     trees = [
-        Outcome(100 + n, 1, "gradient_boosting", {"random_state": n % 3}, "finished", (0.5, 0.6)) for n in range(9)
+        TrialResult(100 + n, 1, "gradient_boosting", {"random_state": n % 3}, "finished", (0.5, 0.6)) for n in range(9)
     ]
-    result = SearchResult([*found(20, strength).outcomes, *trees], ObjectiveParams(folds=2))
+    result = SearchResult([*found(20, strength).trials, *trees], ObjectiveParams(folds=2))
     axes = drawn(result, {FAMILY: strength, "gradient_boosting": seeded}, monkeypatch)
     assert [title for title in (axis.get_title() for axis in axes) if ": the best" in title] == [
         f"{FAMILY}: the best 20 trials",

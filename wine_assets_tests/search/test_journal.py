@@ -10,14 +10,18 @@ import pytest
 
 from wine_assets.errors import ArtifactError, ConflictError
 from wine_assets.search.journal import Journal
-from wine_assets_tests.support.search_builders import outcome
+from wine_assets_tests.support.search_builders import trial_result
 
-ONE, TWO, THREE = outcome(0, 0.5, 0.25, C=1.0), outcome(1, state="failed", C=2.0), outcome(2, 1 / 3, 0.5, C="x\n☃")
+ONE, TWO, THREE = (
+    trial_result(0, 0.5, 0.25, C=1.0),
+    trial_result(1, state="failed", C=2.0),
+    trial_result(2, 1 / 3, 0.5, C="x\n☃"),
+)
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal.opened(tmp_path / "search", {"seed": 1})
+    return Journal.open(tmp_path / "search", {"seed": 1})
 
 
 def written(journal: Journal) -> bytes:
@@ -27,17 +31,17 @@ def written(journal: Journal) -> bytes:
 def test_outcomes_come_back_as_they_were_in_the_order_in_which_they_were_appended(journal: Journal) -> None:
     for found in (ONE, THREE, TWO):
         journal.append(found)
-    assert journal.outcomes() == [ONE, THREE, TWO] == Journal(journal.folder).outcomes()
+    assert journal.results() == [ONE, THREE, TWO] == Journal(journal.folder).results()
 
 
 def test_a_journal_in_which_nothing_was_written_has_no_outcomes(journal: Journal) -> None:
-    assert journal.outcomes() == []
+    assert journal.results() == []
 
 
 def test_it_says_what_the_search_is_about(journal: Journal) -> None:
     assert json.loads((journal.folder / "search.json").read_text()) == {"seed": 1}
     stamp = (journal.folder / "search.json").stat().st_mtime_ns
-    Journal.opened(journal.folder, {"seed": 1})
+    Journal.open(journal.folder, {"seed": 1})
     assert (journal.folder / "search.json").stat().st_mtime_ns == stamp
 
 
@@ -51,10 +55,10 @@ def test_wherever_a_killed_writer_stopped_its_line_is_an_outcome_or_none(journal
         torn = Journal(journal.folder.parent / str(cut))
         torn.folder.mkdir()
         (torn.folder / "journal.jsonl").write_bytes(whole[:cut])
-        before = torn.outcomes()
+        before = torn.results()
         assert before == ([ONE, TWO] if cut >= len(whole) - 1 else [ONE])
         torn.append(THREE)
-        assert torn.outcomes() == [*before, THREE]
+        assert torn.results() == [*before, THREE]
         torn.close()
 
 
@@ -66,20 +70,20 @@ def test_a_line_that_is_no_outcome_is_passed_over(journal: Journal, line: bytes)
     with (journal.folder / "journal.jsonl").open("ab") as file:
         file.write(line + b"\n")
     journal.append(TWO)
-    assert journal.outcomes() == [ONE, TWO]
+    assert journal.results() == [ONE, TWO]
 
 
 def test_several_processes_may_append_at_once(journal: Journal) -> None:
     program = (
         "import sys; from pathlib import Path; from wine_assets.search.journal import Journal;"
-        "from wine_assets_tests.support.search_builders import outcome\n"
+        "from wine_assets_tests.support.search_builders import trial_result\n"
         "journal = Journal(Path(sys.argv[1]))\n"
-        "for number in range(200): journal.append(outcome(number, *[0.1] * 50, C=float(sys.argv[2])))"
+        "for number in range(200): journal.append(trial_result(number, *[0.1] * 50, C=float(sys.argv[2])))"
     )
     command = [sys.executable, "-c", program, str(journal.folder)]
     processes = [subprocess.Popen([*command, str(writer)]) for writer in range(3)]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
-    found = [(outcome.parameters["C"], outcome.number) for outcome in journal.outcomes()]
+    found = [(outcome.parameters["C"], outcome.number) for outcome in journal.results()]
     assert sorted(found) == [(writer, number) for writer in range(3) for number in range(200)]
     assert [number for writer, number in found if writer == 1] == [*range(200)]
 
@@ -89,49 +93,49 @@ def test_several_processes_may_append_at_once(journal: Journal) -> None:
 
 def test_one_search_at_a_time_holds_a_journal(journal: Journal) -> None:
     with (
-        journal.held(),
+        journal.lock(),
         pytest.raises(ConflictError, match=f"Another process is at this same search, in {journal.folder}"),
-        Journal(journal.folder).held(),
+        Journal(journal.folder).lock(),
     ):
         pass
-    with Journal(journal.folder).held():
+    with Journal(journal.folder).lock():
         pass
 
 
 def test_steps_of_one_search_hold_it_together_and_keep_others_out(journal: Journal) -> None:
     with (
-        journal.held(shared=True),
-        Journal(journal.folder).held(shared=True),
+        journal.lock(shared=True),
+        Journal(journal.folder).lock(shared=True),
         pytest.raises(ConflictError),
-        Journal(journal.folder).held(),
+        Journal(journal.folder).lock(),
     ):
         pass
-    with journal.held(), pytest.raises(ConflictError), Journal(journal.folder).held(shared=True):
+    with journal.lock(), pytest.raises(ConflictError), Journal(journal.folder).lock(shared=True):
         pass
 
 
 def test_a_killed_search_holds_nothing(journal: Journal) -> None:
     program = (
         "import sys, time; from pathlib import Path; from wine_assets.search.journal import Journal\n"
-        "with Journal(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(600)"
+        "with Journal(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", program, str(journal.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(ConflictError), journal.held():
+        with pytest.raises(ConflictError), journal.lock():
             pass
         process.kill()
-    with journal.held():
+    with journal.lock():
         pass
 
 
 def test_an_error_of_the_search_lets_go_of_its_journal(journal: Journal) -> None:
     journal.append(ONE)
-    with pytest.raises(ZeroDivisionError), journal.held():
+    with pytest.raises(ZeroDivisionError), journal.lock():
         1 / 0  # noqa: B018 - the error is what it is for
-    with journal.held():
-        assert journal.outcomes() == [ONE]
+    with journal.lock():
+        assert journal.results() == [ONE]
 
 
 # --- disks -------------------------------------------------------------------
@@ -140,7 +144,7 @@ def test_an_error_of_the_search_lets_go_of_its_journal(journal: Journal) -> None
 def test_a_journal_that_can_not_be_read_is_named(journal: Journal) -> None:
     (journal.folder / "journal.jsonl").mkdir()
     with pytest.raises(ArtifactError, match=r"journal.jsonl can't be read.*Give its folder back"):
-        journal.outcomes()
+        journal.results()
 
 
 def test_a_journal_that_can_not_be_written_is_named(journal: Journal) -> None:
@@ -154,8 +158,8 @@ def test_a_folder_in_which_no_journal_can_be_made_is_named(tmp_path: Path) -> No
     with pytest.raises(
         ArtifactError, match=r"The journal .*search can't be written.*Make room, or let this user write"
     ):
-        Journal.opened(tmp_path / "search", {})
-    with pytest.raises(ArtifactError, match=r"can't be written"), Journal(tmp_path / "search").held():
+        Journal.open(tmp_path / "search", {})
+    with pytest.raises(ArtifactError, match=r"can't be written"), Journal(tmp_path / "search").lock():
         pass
 
 
@@ -166,7 +170,7 @@ def test_a_lock_that_can_not_be_taken_for_another_reason_is_no_other_search(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", full)
-    with pytest.raises(ArtifactError, match=os.strerror(errno.ENOLCK)), journal.held():
+    with pytest.raises(ArtifactError, match=os.strerror(errno.ENOLCK)), journal.lock():
         pass
 
 
@@ -201,7 +205,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line_is_an_error(
         journal.append(TWO)
     monkeypatch.undo()
     journal.append(THREE)
-    assert journal.outcomes() == [ONE, THREE]
+    assert journal.results() == [ONE, THREE]
 
 
 def test_what_was_appended_is_flushed_within_half_a_second_and_at_the_end(
@@ -211,7 +215,7 @@ def test_what_was_appended_is_flushed_within_half_a_second_and_at_the_end(
     monkeypatch.setattr(os, "fsync", flushed.append)
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with journal.held():
+    with journal.lock():
         journal.append(ONE)
         assert len(flushed) == 1
         now[0] += 0.4

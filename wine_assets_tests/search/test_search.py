@@ -16,11 +16,11 @@ from wine_assets.search import objective
 from wine_assets.search.backends.registry import PoolBackend
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace
 from wine_assets.search.strategies import BayesianStrategy
-from wine_assets.search.study import Budget, Conductor, Failures
-from wine_assets.search.trials import Outcome
+from wine_assets.search.study import Budget, Failures, Study
+from wine_assets.search.trials import TrialResult
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support import searches as searching
 from wine_assets_tests.support.fake_family import FOLDS, NAME, fits, pids
@@ -36,12 +36,12 @@ def params(trace: Path, act: str = "fit", once: str = "", **fields: Any) -> Sear
     return SearchParams.model_validate({name: value for name, value in given.items() if value is not None})
 
 
-def run(params: SearchParams, folder: Path, workers: int = 1) -> list[Outcome]:
-    session = Session.of(params, fake_family.frame(), folder)
-    return [*session.run(PoolBackend(workers=workers), lambda *_: None).outcomes]
+def run(params: SearchParams, folder: Path, workers: int = 1) -> list[TrialResult]:
+    search = Search.open(params, fake_family.frame(), folder)
+    return [*search.run(PoolBackend(workers=workers), lambda *_: None).trials]
 
 
-def what(outcomes: list[Outcome]) -> list[tuple[Any, ...]]:
+def what(outcomes: list[TrialResult]) -> list[tuple[Any, ...]]:
     """Return what a search came to, without what it took."""
     return [(found.number, found.state, found.parameters["x"], found.scores) for found in outcomes]
 
@@ -89,8 +89,8 @@ def test_a_search_that_is_killed_in_the_middle_goes_on_as_if_it_had_not_been(
         process.wait(PATIENCE_S)
     eventually(lambda: all_gone(own))
     assert len(own) == 1 + workers
-    session = Session.of(asked, fake_family.frame(), tmp_path)
-    ended = {found.parameters["x"] for found in session.journal.outcomes()}
+    search = Search.open(asked, fake_family.frame(), tmp_path)
+    ended = {found.parameters["x"] for found in search.journal.results()}
     assert 4 <= len(ended) < 24
     before = fits(trace)
     resumed = run(asked, tmp_path, workers)
@@ -151,7 +151,7 @@ def test_lines_that_this_search_cannot_have_written_are_no_outcomes_of_it(trace:
 def test_too_few_rows_are_refused_before_there_is_a_journal(trace: Path, tmp_path: Path) -> None:
     asked = params(trace, objective=ObjectiveParams(folds=99), failures=Failures(timeout_s=60))
     with pytest.raises(SearchError, match=r"`objective.folds` is 99, but the smaller class has"):
-        Session.of(asked, fake_family.frame(), tmp_path)
+        Search.open(asked, fake_family.frame(), tmp_path)
     assert not [*tmp_path.glob("*/search.json")]
 
 
@@ -159,7 +159,7 @@ def test_too_few_rows_are_refused_before_there_is_a_journal(trace: Path, tmp_pat
 
 
 def folder(asked: SearchParams, frame: Any, searches: Path) -> Path:
-    return Session.of(asked, frame, searches).journal.folder
+    return Search.open(asked, frame, searches).journal.folder
 
 
 def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,13 +182,13 @@ def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path, monk
 
 
 def test_every_outcome_is_told_after_it_is_in_the_journal(trace: Path, tmp_path: Path) -> None:
-    session = Session.of(params(trace, budget=Budget(trials=4)), fake_family.frame(), tmp_path)
+    search = Search.open(params(trace, budget=Budget(trials=4)), fake_family.frame(), tmp_path)
     told: list[tuple[int, int, int | None]] = []
 
-    def heard(conductor: Conductor, outcome: Outcome) -> None:
-        told.append((outcome.number, len(session.journal.outcomes()), conductor.left()))
+    def heard(study: Study, outcome: TrialResult) -> None:
+        told.append((outcome.number, len(search.journal.results()), study.left()))
 
-    session.run(PoolBackend(workers=1), heard)
+    search.run(PoolBackend(workers=1), heard)
     assert told == [(0, 1, 3), (1, 2, 2), (2, 3, 1), (3, 4, 0)]
 
 
@@ -196,8 +196,8 @@ def test_a_search_of_which_too_much_fails_has_failed_and_what_was_tried_stays(tr
     asked = params(trace, "raise", budget=Budget(trials=3), failures=Failures(retries=2))
     with pytest.raises(FailedSearchError, match=r"3 of 3 trials failed.*LookupError: It was told to"):
         run(asked, tmp_path)
-    session = Session.of(asked, fake_family.frame(), tmp_path)
-    assert [(found.number, found.attempt) for found in session.journal.outcomes()] == [
+    search = Search.open(asked, fake_family.frame(), tmp_path)
+    assert [(found.number, found.attempt) for found in search.journal.results()] == [
         (number, attempt) for number in range(3) for attempt in (1, 2, 3)
     ]
 
@@ -212,19 +212,19 @@ def test_a_trial_that_fails_once_is_tried_again_and_counts(trace: Path, tmp_path
 
 
 def test_a_step_has_its_own_numbers(trace: Path, tmp_path: Path) -> None:
-    session = Session.of(params(trace, budget=Budget(trials=6)), fake_family.frame(), tmp_path)
-    conductor = session.conductor(lambda *_: None, range(2, 4))
-    first, second = conductor.next(), conductor.next()
+    search = Search.open(params(trace, budget=Budget(trials=6)), fake_family.frame(), tmp_path)
+    study = search.study(lambda *_: None, range(2, 4))
+    first, second = study.ask(), study.ask()
     assert first is not None
     assert second is not None
-    assert (first.number, second.number, conductor.next()) == (2, 3, None)
+    assert (first.number, second.number, study.ask()) == (2, 3, None)
 
 
 @pytest.mark.parametrize(("repeats", "times"), [(1, "once"), (3, "3 times")])
 def test_it_says_what_was_searched(trace: Path, tmp_path: Path, repeats: int, times: str) -> None:
     asked = params(trace, budget=Budget(trials=2), objective=ObjectiveParams(folds=FOLDS, repeats=repeats))
-    session = Session.of(asked, fake_family.frame(), tmp_path)
-    assert session.sentence(session.run(PoolBackend(workers=1), lambda *_: None)) == (
+    search = Search.open(asked, fake_family.frame(), tmp_path)
+    assert search.sentence(search.run(PoolBackend(workers=1), lambda *_: None)) == (
         f"2 trials of acting by the strategy random: 2 finished, 0 pruned, 0 failed. "
         f"20 rows, each held out {times} by "
         "stratified 2-fold cross-validation (seed 0)."

@@ -17,7 +17,7 @@ from wine_assets.search.strategies import (
     StrategyParams,
     strategy,
 )
-from wine_assets.search.trials import Outcome, State
+from wine_assets.search.trials import State, TrialResult
 from wine_assets_tests.support.search_builders import between, choice, grid, space
 
 WIDE = {
@@ -46,9 +46,9 @@ def loss(candidate: Candidate) -> float:
     return float(math.log10(C) ** 2) + (0 if solver == "saga" else 0.5)
 
 
-def came_of(number: int, candidate: Candidate, state: State = "finished", sign: int = 1) -> Outcome:
+def came_of(number: int, candidate: Candidate, state: State = "finished", sign: int = 1) -> TrialResult:
     scores = () if state == "failed" else (sign * loss(candidate), sign * loss(candidate))
-    return Outcome(number, 1, candidate.family, dict(candidate.parameters), state, scores)
+    return TrialResult(number, 1, candidate.family, dict(candidate.parameters), state, scores)
 
 
 def course(chosen: Strategy, numbers: range, sign: int = 1) -> list[Candidate]:
@@ -258,7 +258,7 @@ def test_a_gaussian_process_searches_over_families(gaussian: BayesianStrategy) -
     found = []
     for number in range(10):
         candidate = asked(chosen, number)
-        chosen.tell(Outcome(number, 1, candidate.family, dict(candidate.parameters), "finished", (number / 10,)))
+        chosen.tell(TrialResult(number, 1, candidate.family, dict(candidate.parameters), "finished", (number / 10,)))
         found.append(candidate)
     assert {candidate.family for candidate in found} == {"logistic_regression", "gradient_boosting"}
     assert len({candidate.key for candidate in found}) == 10

@@ -5,7 +5,7 @@ import pytest
 from wine_assets.data import dataset
 from wine_assets.models.registry import FAMILIES
 from wine_assets.search.objective import Objective, ObjectiveParams
-from wine_assets.search.trial_context import Workload, run
+from wine_assets.search.trial_context import TrialContext, run
 from wine_assets.search.trials import Trial
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import ALLOCATED_MIB, trial
@@ -16,20 +16,23 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 @pytest.fixture(scope="module")
 def objective() -> Objective:
-    return fake_family.workload().objective()
+    return fake_family.trial_context().objective()
 
 
-def test_a_workload_is_the_same_in_another_process() -> None:
+def test_a_context_is_the_same_in_another_process() -> None:
     X, y = dataset.features_and_target(wine())
-    sent = pickle.loads(pickle.dumps(Workload(X, y, ObjectiveParams(), ("logistic_regression",), 128, 1.5)))  # noqa: S301 - our own
+    sent = pickle.loads(pickle.dumps(TrialContext(X, y, ObjectiveParams(), ("logistic_regression",), 128, 1.5)))  # noqa: S301 - our own
     asked = Trial(0, "logistic_regression", {"C": 0.5})
-    assert sent.objective().score(asked).scores == Workload(X, y, ObjectiveParams(), ()).objective().score(asked).scores
+    assert (
+        sent.objective().score(asked).scores
+        == TrialContext(X, y, ObjectiveParams(), ()).objective().score(asked).scores
+    )
     assert (sent.memory_mib, sent.timeout_s, sent.families) == (128, 1.5, ("logistic_regression",))
 
 
 def test_every_family_can_be_warmed_up() -> None:
     X, y = dataset.features_and_target(wine())
-    Workload(X, y, ObjectiveParams(), tuple(family.name for family in FAMILIES)).warm()
+    TrialContext(X, y, ObjectiveParams(), tuple(family.name for family in FAMILIES)).warm()
 
 
 def test_what_a_trial_took_is_part_of_its_outcome(objective: Objective) -> None:

@@ -1,6 +1,6 @@
 """A family of models whose fits do as they are told, which brings itself along to every process that runs trials.
 
-Workers learn of it as they learn of the rows: the frame of a workload is unpickled there, and what it is rebuilt with
+Workers learn of it as they learn of the rows: the frame of a context is unpickled there, and what it is rebuilt with
 registers the family. Nothing of the project knows of it, and in the process of the tests it is known within a fixture
 alone.
 """
@@ -24,7 +24,7 @@ from wine_assets.errors import HyperparameterError
 from wine_assets.models import registry
 from wine_assets.search import space
 from wine_assets.search.objective import ObjectiveParams
-from wine_assets.search.trial_context import Workload
+from wine_assets.search.trial_context import TrialContext
 from wine_assets.search.trials import Trial
 
 NAME = "acting"
@@ -143,9 +143,9 @@ def frame() -> pd.DataFrame:
     return ActingFrame({"x": np.arange(20.0), "target": np.arange(20) % 2})
 
 
-def workload(**limits: Any) -> Workload:
+def trial_context(**limits: Any) -> TrialContext:
     X, y = dataset.features_and_target(frame())
-    return Workload(X, y, ObjectiveParams(folds=FOLDS), (NAME,), **limits)
+    return TrialContext(X, y, ObjectiveParams(folds=FOLDS), (NAME,), **limits)
 
 
 def trial(number: int, act: Act = "fit", **fields: Any) -> Trial:

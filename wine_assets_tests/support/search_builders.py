@@ -3,7 +3,7 @@
 from typing import Any
 
 from wine_assets.search.space import Candidate, Distribution, FamilySpace, Space
-from wine_assets.search.trials import Outcome, State, Trial
+from wine_assets.search.trials import State, Trial, TrialResult
 
 FAMILY = "logistic_regression"
 
@@ -34,7 +34,9 @@ def trial(number: int = 0, /, **parameters: Any) -> Trial:
     return Trial(number, FAMILY, parameters)
 
 
-def outcome(number: int, /, *scores: float, state: State = "finished", attempt: int = 1, **parameters: Any) -> Outcome:
+def trial_result(
+    number: int, /, *scores: float, state: State = "finished", attempt: int = 1, **parameters: Any
+) -> TrialResult:
     """Return what came of a trial, with a reason where there was no score."""
     reason = "" if state == "finished" else f"why {number}"
-    return Outcome(number, attempt, FAMILY, parameters, state, scores, reason=reason)
+    return TrialResult(number, attempt, FAMILY, parameters, state, scores, reason=reason)

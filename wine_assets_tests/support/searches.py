@@ -10,17 +10,17 @@ from pydantic import Field, TypeAdapter
 from wine_assets.errors import WineAssetsError
 from wine_assets.search.backends.registry import BackendParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 from wine_assets_tests.support import fake_family
 
 
 def main(folder: str, params: str, backend: str) -> None:
     """Run the search, and print how many trials count."""
     fake_family.register()
-    session = Session.of(SearchParams.model_validate(json.loads(params)), fake_family.frame(), Path(folder))
+    search = Search.open(SearchParams.model_validate(json.loads(params)), fake_family.frame(), Path(folder))
     try:
         asked: BackendParams = TypeAdapter(Annotated[BackendParams, Field(discriminator="kind")]).validate_json(backend)
-        result = session.run(asked, lambda *_: None)
+        result = search.run(asked, lambda *_: None)
     except WineAssetsError as error:
         sys.exit(str(error))
     sys.stdout.write(f"{len(result.finished)}\n")

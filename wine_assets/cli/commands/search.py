@@ -161,14 +161,14 @@ def _variant(field: str, union: Any, kind: str, given: dict[str, Any]) -> dict[s
 
 
 def _run(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
-    from wine_assets.search.workers import preloading
+    from wine_assets.search.workers import fork_server_client
 
     if "pool" in fields["backend"]:
-        preloading.preload()
+        fork_server_client.preload()
     try:
         return _launched(data, fields, as_json=as_json, debug=debug)
     finally:
-        preloading.discard()
+        fork_server_client.discard()
 
 
 def _launched(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
@@ -202,8 +202,8 @@ def _hearing(progress: TrialsProgress) -> Callable[[Any, Any], None]:
     An exception that a signal raised in a callback of native code goes nowhere, and the search would go on.
     """
 
-    def hear(conductor: Any, outcome: Any) -> None:
-        progress.hear(conductor, outcome)
+    def hear(study: Any, outcome: Any) -> None:
+        progress.hear(study, outcome)
         signals.stop_if_asked()
 
     return hear

@@ -34,10 +34,10 @@ class TrialsProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def hear(self, conductor: Any, outcome: Any) -> None:
-        """Take note of an outcome, or of the beginning."""
-        done, total = len(conductor.ended), conductor.total
-        best = "" if conductor.best is None else f"best {self._metric} {conductor.best:.4f}"
+    def hear(self, study: Any, result: Any) -> None:
+        """Take note of a result, or of the beginning."""
+        done, total = len(study.ended), study.total
+        best = "" if study.best is None else f"best {self._metric} {study.best:.4f}"
         self._bar.update(self._task, description="trials", completed=done, total=total, best=best)
         if not self._console.is_terminal:
             self._tell(done, total, best)

@@ -106,7 +106,7 @@ def asset(request: ComputeRequest) -> dg.AssetsDefinition:
 
 
 def _chunks(config: SearchConfig, stored: io_managers.Stored) -> list[dg.DynamicOutput[Any]]:
-    session = search_steps.session(config.params(), stored)
+    search = search_steps.open_search(config.params(), stored)
     shared = {
         "params": config.params().model_dump(mode="json"),
         "backend": config.backend.model_dump(mode="json"),
@@ -121,7 +121,7 @@ def _chunks(config: SearchConfig, stored: io_managers.Stored) -> list[dg.Dynamic
     ]
     if not isinstance(config.backend, StepsBackend):
         return [dg.DynamicOutput(shared, mapping_key="all"), *outer]
-    total = session.conductor(lambda *_: None).total
+    total = search.study(lambda *_: None).total
     if total is None:
         raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
     size = config.backend.chunk_trials
@@ -145,15 +145,15 @@ def _run_chunk(context: dg.OpExecutionContext, chunk: Any, stored: io_managers.S
         context.log.info("Outer fold %d: %s %.4f.", fold, params.objective.metric, score)
         return {**chunk, "score": score}
     part = range(numbers[0], numbers[1] + 1) if numbers else None
-    session = search_steps.session(_in_what_is_left(params, chunk["planned_at"]) if part else params, stored)
-    told = search_steps.Told(context, NAME, session.params.objective.metric, part)
-    with session.journal.held(shared=part is not None):
-        conductor = session.conductor(told, part)
-        told.began(conductor)
+    search = search_steps.open_search(_in_what_is_left(params, chunk["planned_at"]) if part else params, stored)
+    told = search_steps.Told(context, NAME, search.params.objective.metric, part)
+    with search.journal.lock(shared=part is not None):
+        study = search.study(told, part)
+        told.began(study)
         if context.retry_number and isinstance(backend, PoolBackend | StepsBackend):
-            pool.run_apart(conductor, session.workload, backend.workers or pool.usable_cores())
+            pool.run_apart(study, search.context, backend.workers or pool.usable_cores())
         else:
-            run_trials(backend, conductor, session.workload)
+            run_trials(backend, study, search.context)
     return chunk
 
 
@@ -167,21 +167,21 @@ def _in_what_is_left(params: SearchParams, planned_at: float) -> SearchParams:
 
 
 def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io_managers.Stored) -> dg.Output[Any]:
-    session = search_steps.session(SearchParams.model_validate(chunks[0]["params"]), stored)
-    result = session.result(session.conductor(lambda *_: None))
+    search = search_steps.open_search(SearchParams.model_validate(chunks[0]["params"]), stored)
+    result = search.result(search.study(lambda *_: None))
     scores = tuple(chunk["score"] for chunk in chunks if chunk["outer_fold"] is not None)
     summary, table = result.summary() | {"nested": spread(scores)}, result.table()
-    space = Space.checked(session.params.space)
+    space = Space.checked(search.params.space)
     drawn = search_picture.picture(result, dict(space.families))
-    page = io_managers.write_report(search_page.render(result, drawn, session.sentence(result, scores)))
+    page = io_managers.write_report(search_page.render(result, drawn, search.sentence(result, scores)))
     consumed = data_versions.consumed(context.instance, context.run.run_id, dg.AssetKey(INPUT))
     data_version = data_versions.data_version(
-        NAME, objective.VERSION, session.params.model_dump(mode="json"), {INPUT: consumed}
+        NAME, objective.VERSION, search.params.model_dump(mode="json"), {INPUT: consumed}
     )
     path = io_managers.artifact_path(NAME, data_version, FORMAT)
-    study = session.journal.folder / "study.log"
+    study = search.journal.folder / "study.log"
     if chunks[0]["study"]:
-        write_study(study, space, result.outcomes, session.params.objective.sign)
+        write_study(study, space, result.trials, search.params.objective.sign)
     metadata = {
         "picture": described.picture(drawn, "The search"),
         "report": dg.MetadataValue.path(str(page)),

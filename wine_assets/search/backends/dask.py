@@ -8,9 +8,9 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from wine_assets.errors import FailedSearchError, MissingExtraError
-from wine_assets.search.study import Conductor
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.study import Study
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets.search.workers import remote_worker
 
 _CONNECT_S = 30
@@ -20,47 +20,47 @@ _OWN: dict[str, Any] = {
     "host": "127.0.0.1",
     "dashboard_address": "127.0.0.1:0",  # without one, its HTTP server takes port 8787, or warns that it can't
     "scheduler_kwargs": {"dashboard": False},
-    "silence_logs": logging.CRITICAL,  # a worker that died is an outcome
+    "silence_logs": logging.CRITICAL,  # a worker that died is a result
 }
 """A cluster of its own: it listens on this machine alone, and has no dashboard."""
 
 
-def run_on_dask(conductor: Conductor, workload: Workload, address: str, workers: int) -> None:
+def run_on_dask(study: Study, context: TrialContext, address: str, workers: int) -> None:
     """Run trials until there are none, as many at a time as the cluster has threads.
 
     Raise MissingExtraError without Dask, and FailedSearchError for a cluster that isn't there.
     """
     with _client(address, workers) as client:
         try:
-            _run(conductor, client, _Shared(client, workload), secrets.token_hex(8))
+            _run(study, client, _Shared(client, context), secrets.token_hex(8))
         finally:
             with contextlib.suppress(Exception):  # a cluster that is gone has nothing to release
                 client.run(remote_worker.release)
 
 
 class _Shared:
-    """A workload on the workers of a cluster, brought there again when all that had it are gone."""
+    """A context on the workers of a cluster, brought there again when all that had it are gone."""
 
-    def __init__(self, client: Any, workload: Workload) -> None:
-        self._client, self._workload, self._future = client, workload, None
+    def __init__(self, client: Any, context: TrialContext) -> None:
+        self._client, self._context, self._future = client, context, None
 
     def future(self) -> Any:
         if self._future is None or self._future.status != "finished":
-            [self._future] = self._client.scatter([self._workload], broadcast=True, hash=False)
+            [self._future] = self._client.scatter([self._context], broadcast=True, hash=False)
         return self._future
 
 
-def _run(conductor: Conductor, client: Any, shared: _Shared, search: str) -> None:
+def _run(study: Study, client: Any, shared: _Shared, search: str) -> None:
     running: dict[Any, Trial] = {}
     while True:
         parallel = max(sum(client.nthreads().values()), 1)
-        while len(running) < parallel and (trial := conductor.next(complex_first=True)) is not None:
+        while len(running) < parallel and (trial := study.ask(complex_first=True)) is not None:
             key = f"trial-{search}-{trial.number}-{trial.attempt}"
-            running[client.submit(remote_worker.run_there, trial, shared.future(), search, key=key, pure=False)] = trial
+            running[client.submit(remote_worker.run_trial, trial, shared.future(), search, key=key, pure=False)] = trial
         if not running:
             return
         for future in _first(client, running):
-            conductor.tell(_outcome(running.pop(future), future))
+            study.tell(_result(running.pop(future), future))
 
 
 def _first(client: Any, running: dict[Any, Trial]) -> Any:
@@ -72,17 +72,17 @@ def _first(client: Any, running: dict[Any, Trial]) -> Any:
     return [future for future in running if future.cancelled()]
 
 
-def _outcome(trial: Trial, future: Any) -> Outcome:
+def _result(trial: Trial, future: Any) -> TrialResult:
     try:
-        outcome: Outcome = future.result()
-    except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever became of the task, there is no outcome
+        result: TrialResult = future.result()
+    except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever became of the task, there is no result
         return failed(trial, _reason(error))
-    return outcome
+    return result
 
 
 def _reason(error: BaseException) -> str:
-    """Say why there is no outcome; Dask runs a task again itself when its worker goes, up to a number of times."""
-    return f"Dask has no outcome of it ({type(error).__name__}: {error}".partition("\n")[0] + ")."
+    """Say why there is no result; Dask runs a task again itself when its worker goes, up to a number of times."""
+    return f"Dask has no result of it ({type(error).__name__}: {error}".partition("\n")[0] + ")."
 
 
 @contextlib.contextmanager

@@ -3,11 +3,11 @@
 import time
 
 from wine_assets.compute import threads
-from wine_assets.search.study import Conductor
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.workers import preloading
+from wine_assets.search.study import Study
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.workers import fork_server_client
 from wine_assets.search.workers.processes import Workers
-from wine_assets.search.workers.trial_thread import aside
+from wine_assets.search.workers.trial_thread import trial_thread
 
 STARTUP_S = 2.5
 """About how long workers take to load what they need, in seconds, beside a process that computes."""
@@ -22,53 +22,55 @@ def usable_cores() -> int:
     return threads.granted_cores()
 
 
-def run_in_pool(conductor: Conductor, workload: Workload, workers: int) -> None:
+def run_in_pool(study: Study, context: TrialContext, workers: int) -> None:
     """Run trials until there are none: in this process at first, and in workers when that will be sooner done.
 
     With limits on a trial's time or memory, or with one trial after another wanted in a process of its own, workers
     run all of them.
     """
-    if workload.timeout_s is None and workload.memory_mib is None:
-        _run_here_first(conductor, workload, workers)
+    if context.timeout_s is None and context.memory_mib is None:
+        _run_here_first(study, context, workers)
     else:
-        run_apart(conductor, workload, workers)
+        run_apart(study, context, workers)
 
 
-def run_apart(conductor: Conductor, workload: Workload, workers: int) -> None:
+def run_apart(study: Study, context: TrialContext, workers: int) -> None:
     """Run trials until there are none, all of them in workers: one that ends its process is a failed trial."""
-    with Workers(workload, workers) as pool:
+    with Workers(context, workers) as pool:
         pool.ready(None)
-        run_in_workers(conductor, pool)
+        run_in_workers(study, pool)
 
 
-def run_in_workers(conductor: Conductor, workers: Workers) -> None:
+def run_in_workers(study: Study, workers: Workers) -> None:
     """Run trials in workers that are ready, until there are none."""
     while True:
-        while workers.free and (trial := conductor.next(complex_first=True)) is not None:
+        while workers.free and (trial := study.ask(complex_first=True)) is not None:
             workers.begin(trial)
         if not workers.running:
             return
-        for outcome in workers.wait():
-            conductor.tell(outcome)
+        for result in workers.wait():
+            study.tell(result)
 
 
-def _run_here_first(conductor: Conductor, workload: Workload, workers: int) -> None:
+def _run_here_first(study: Study, context: TrialContext, workers: int) -> None:
     began, done = time.monotonic(), 0
-    pool = Workers(workload, workers) if preloading.is_preloaded() and workers > 1 and conductor.left() != 0 else None
+    pool = (
+        Workers(context, workers) if fork_server_client.is_preloaded() and workers > 1 and study.left() != 0 else None
+    )
     try:
         if pool is not None:
             pool.ready(_SOON_S)
-        with aside(workload.objective()) as run:
+        with trial_thread(context.objective()) as run:
             while pool is None or not pool.ready():
-                trial = conductor.next()
+                trial = study.ask()
                 if trial is None:
                     return
                 started = time.perf_counter()
-                conductor.tell(run(trial))
+                study.tell(run(trial))
                 seconds, done = time.perf_counter() - started, done + 1
-                if pool is None and done > 1 and _pays(seconds, time.monotonic() - began, conductor.left(), workers):
-                    pool = Workers(workload, workers)
-        run_in_workers(conductor, pool)
+                if pool is None and done > 1 and _pays(seconds, time.monotonic() - began, study.left(), workers):
+                    pool = Workers(context, workers)
+        run_in_workers(study, pool)
     finally:
         if pool is not None:
             pool.close()

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from wine_assets.config import StrictModel
 from wine_assets.errors import SearchError
 from wine_assets.search.backends.ray.params import Asha, Node, TrialRequest, WorkerNodes
-from wine_assets.search.study import Conductor
-from wine_assets.search.trial_context import Workload
+from wine_assets.search.study import Study
+from wine_assets.search.trial_context import TrialContext
 
 _WORKERS: Any = Field(
     default=None, ge=1, le=4096, description="trials that run at the same time; empty for as many as there are cores"
@@ -93,25 +93,25 @@ class RayBackend(StrictModel):
 BackendParams = PoolBackend | StepsBackend | DaskBackend | RayBackend
 
 
-def run_trials(params: BackendParams, conductor: Conductor, workload: Workload) -> None:
+def run_trials(params: BackendParams, study: Study, context: TrialContext) -> None:
     """Run trials until there are none; raise MissingExtraError for a backend that isn't installed."""
     from wine_assets.search.backends import pool
 
     if isinstance(params, DaskBackend):
         from wine_assets.search.backends import dask
 
-        dask.run_on_dask(conductor, workload, params.address, params.workers or pool.usable_cores())
+        dask.run_on_dask(study, context, params.address, params.workers or pool.usable_cores())
     elif isinstance(params, RayBackend):
-        _run_on_ray(conductor, workload, params)
+        _run_on_ray(study, context, params)
     else:
-        pool.run_in_pool(conductor, workload, params.workers or pool.usable_cores())
+        pool.run_in_pool(study, context, params.workers or pool.usable_cores())
 
 
-def _run_on_ray(conductor: Conductor, workload: Workload, params: RayBackend) -> None:
+def _run_on_ray(study: Study, context: TrialContext, params: RayBackend) -> None:
     from wine_assets.search.backends.ray import asha as ray_asha
     from wine_assets.search.backends.ray import tune
 
     if params.asha is None:
-        tune.run_on_ray(conductor, workload, params)
+        tune.run_on_ray(study, context, params)
     else:
-        ray_asha.run_with_asha(conductor, workload, params, params.asha)
+        ray_asha.run_with_asha(study, context, params, params.asha)

@@ -2,7 +2,7 @@
 
     python -m wine_assets.search.workers.fork_server DESCRIPTOR
 
-The descriptor is a connection on which it is given a Workload, and then told to fork workers and to kill them. It
+The descriptor is a connection on which it is given a TrialContext, and then told to fork workers and to kill them. It
 has a single thread, so that it can be forked. When its parent is gone so is it, and its workers with it.
 """
 
@@ -28,12 +28,12 @@ def main(descriptor: int) -> None:
     gc.disable()  # imports make few objects that can go, and one in ten of their seconds is spent on looking for those
     try:
         _load()
-        workload = control.recv()
-        objective = workload.objective()
-        workload.warm()
+        context = control.recv()
+        objective = context.objective()
+        context.warm()
         gc.enable()
         control.send((READY, 0, 0))
-        _serve(control, objective, workload)
+        _serve(control, objective, context)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -45,10 +45,10 @@ def _load() -> None:
     import sklearn.metrics
     import sklearn.model_selection  # noqa: F401
 
-    from wine_assets.search import trial_context as workload  # noqa: F401
+    from wine_assets.search import trial_context  # noqa: F401
 
 
-def _serve(control: Connection, objective: Any, workload: Any) -> None:
+def _serve(control: Connection, objective: Any, context: Any) -> None:
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
@@ -58,13 +58,13 @@ def _serve(control: Connection, objective: Any, workload: Any) -> None:
     while True:
         for ready in wait([control, woken]):
             if ready is control:
-                _obey(control, children, objective, workload)
+                _obey(control, children, objective, context)
             else:
                 os.read(woken, 1 << 12)
         _reap(control, children)
 
 
-def _obey(control: Connection, children: set[int], objective: Any, workload: Any) -> None:
+def _obey(control: Connection, children: set[int], objective: Any, context: Any) -> None:
     order, pid = control.recv()
     if order == KILL:
         if pid in children:
@@ -77,7 +77,7 @@ def _obey(control: Connection, children: set[int], objective: Any, workload: Any
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
-        _work(Connection(handle), objective, workload)
+        _work(Connection(handle), objective, context)
         os._exit(0)
     os.close(handle)
     children.add(child)
@@ -93,15 +93,15 @@ def _reap(control: Connection, children: set[int]) -> None:
         control.send((ENDED, pid, os.waitstatus_to_exitcode(status)))
 
 
-def _work(connection: Connection, objective: Any, workload: Any) -> None:
+def _work(connection: Connection, objective: Any, context: Any) -> None:
     """Run the trials that come, until nobody sends any more."""
     from wine_assets.compute import threads
     from wine_assets.search.trial_context import run
 
     try:
-        with threads.limit_threads(workload.threads) if workload.threads > 1 else contextlib.nullcontext():
+        with threads.limit_threads(context.threads) if context.threads > 1 else contextlib.nullcontext():
             while True:
-                connection.send(run(connection.recv(), objective, workload.memory_mib))
+                connection.send(run(connection.recv(), objective, context.memory_mib))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

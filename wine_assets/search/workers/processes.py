@@ -15,9 +15,9 @@ from multiprocessing.reduction import send_handle
 from typing import Self
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial, failed
-from wine_assets.search.workers import fork_server, preloading
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult, failed
+from wine_assets.search.workers import fork_server, fork_server_client
 
 _STOP_S = 60.0
 """How long a process that was killed may take to go, on a machine that has too much to do."""
@@ -37,15 +37,15 @@ class _Worker:
 
 
 class Workers:
-    """A number of workers; those that die are replaced, and what they died of is an outcome."""
+    """A number of workers; those that die are replaced, and what they died of is a result."""
 
-    def __init__(self, workload: Workload, count: int) -> None:
+    def __init__(self, context: TrialContext, count: int) -> None:
         self.count = count
-        self._workload = workload
+        self._context = context
         self._workers: list[_Worker] = []
         self._exits: dict[int, int] = {}
         self._is_ready = False
-        self._template, self._control = preloading.taken()
+        self._fork_server, self._control = fork_server_client.take()
         self._is_given = False
 
     def __enter__(self) -> Self:
@@ -87,21 +87,21 @@ class Workers:
         except OSError:  # it died this very moment; `wait` sees that, and says so of this trial
             return
 
-    def wait(self, seconds: float | None = None) -> list[Outcome]:
+    def wait(self, seconds: float | None = None) -> list[TrialResult]:
         """Return what has come of trials, after waiting for the first for so long; None is for as long as it takes."""
         busy = {worker.connection: worker for worker in self._workers if worker.trial is not None}
         ready = wait([*busy, self._control], self._patience(busy.values(), seconds))
         if self._control in ready:
             self._heard()
-        outcomes = [self._received(busy[connection]) for connection in ready if connection in busy]
+        results = [self._received(busy[connection]) for connection in ready if connection in busy]
         self._stop_late(busy.values())
-        return outcomes
+        return results
 
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         self._control.close()
-        self._template.kill()  # its workers are killed with it
-        self._template.wait(_STOP_S)
+        self._fork_server.kill()  # its workers are killed with it
+        self._fork_server.wait(_STOP_S)
         for worker in self._workers:
             worker.connection.close()
         self._workers = []
@@ -109,7 +109,7 @@ class Workers:
     def _give(self) -> None:
         if not self._is_given:
             self._is_given = True
-            self._tell(self._workload)
+            self._tell(self._context)
 
     def _tell(self, what: object) -> None:
         try:
@@ -130,7 +130,7 @@ class Workers:
         return said, pid, code
 
     def _fail(self) -> None:
-        status = self._template.wait(_STOP_S)
+        status = self._fork_server.wait(_STOP_S)
         raise FailedSearchError(
             f"The process that workers come from ended, {_of_exit(status)}. "
             "Look at what it wrote to standard error, and give it more memory if it was killed."
@@ -141,21 +141,21 @@ class Workers:
         connection = Connection(ours.detach())
         with theirs:
             self._tell((fork_server.FORK, 0))
-            send_handle(self._control, theirs.fileno(), self._template.pid)
+            send_handle(self._control, theirs.fileno(), self._fork_server.pid)
         said, pid, _ = self._heard()
         while said != fork_server.STARTED:
             said, pid, _ = self._heard()
         return _Worker(connection, pid)
 
     def _patience(self, busy: Iterable[_Worker], seconds: float | None) -> float | None:
-        timeout = self._workload.timeout_s
+        timeout = self._context.timeout_s
         ends = [worker.ends(timeout) for worker in busy if not worker.is_late] if timeout else []
         until = max(min(ends) - time.monotonic(), 0.0) if ends else None
         given = [value for value in (until, seconds) if value is not None]
         return min(given) if given else None
 
     def _stop_late(self, busy: Iterable[_Worker]) -> None:
-        timeout = self._workload.timeout_s
+        timeout = self._context.timeout_s
         if timeout is None:
             return
         for worker in busy:
@@ -163,25 +163,25 @@ class Workers:
                 worker.is_late = True
                 self._tell((fork_server.KILL, worker.pid))
 
-    def _received(self, worker: _Worker) -> Outcome:
+    def _received(self, worker: _Worker) -> TrialResult:
         trial = worker.trial
         assert trial is not None  # noqa: S101 - only the busy ones are waited for
         try:
-            outcome: Outcome = worker.connection.recv()
+            result: TrialResult = worker.connection.recv()
         except (EOFError, OSError):
             return self._buried(worker, trial)
         if worker.is_late:  # it is being killed, and must not be given another trial
             return self._buried(worker, trial)
         worker.trial = None
-        return outcome
+        return result
 
-    def _buried(self, worker: _Worker, trial: Trial) -> Outcome:
-        """Replace a worker that is gone; return that as the outcome of its trial."""
+    def _buried(self, worker: _Worker, trial: Trial) -> TrialResult:
+        """Replace a worker that is gone; return that as the result of its trial."""
         seconds = time.monotonic() - worker.began
         _, code = self._replaced(worker)
         reason = f"Its process ended in the middle, {_of_exit(code)}."
         if worker.is_late:
-            reason = f"It took longer than {self._workload.timeout_s:g} s (`failures.timeout_s`)."
+            reason = f"It took longer than {self._context.timeout_s:g} s (`failures.timeout_s`)."
         return failed(trial, reason, seconds)
 
     def _replaced(self, worker: _Worker) -> tuple[_Worker, int]:

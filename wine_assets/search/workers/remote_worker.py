@@ -3,18 +3,18 @@
 import threading
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets.search.workers.processes import Workers
 
 _mine = threading.local()
 _all: list[Workers] = []
 
 
-def run_there(trial: Trial, workload: Workload, search: str) -> Outcome:
+def run_trial(trial: Trial, context: TrialContext, search: str) -> TrialResult:
     """Run a trial in this thread's worker process, which is kept for the next trial of the same search."""
     try:
-        return _outcome(trial, _workers(workload, search))
+        return _result(trial, _workers(context, search))
     except FailedSearchError as error:
         _end_mine()
         return failed(trial, str(error))
@@ -26,12 +26,12 @@ def release() -> None:
         _all.pop().close()
 
 
-def _outcome(trial: Trial, workers: Workers) -> Outcome:
-    outcomes: list[Outcome] = []
+def _result(trial: Trial, workers: Workers) -> TrialResult:
+    results: list[TrialResult] = []
     workers.begin(trial)
-    while not outcomes:
-        outcomes = workers.wait()
-    return outcomes[0]
+    while not results:
+        results = workers.wait()
+    return results[0]
 
 
 def _end_mine() -> None:
@@ -43,12 +43,12 @@ def _end_mine() -> None:
         known[1].close()
 
 
-def _workers(workload: Workload, search: str) -> Workers:
+def _workers(context: TrialContext, search: str) -> Workers:
     known: tuple[str, Workers] | None = getattr(_mine, "workers", None)
     if known is not None and known[0] == search and known[1] in _all:
         return known[1]
     _end_mine()
-    workers = Workers(workload, 1)
+    workers = Workers(context, 1)
     _all.append(workers)
     _mine.workers = (search, workers)
     workers.ready(None)

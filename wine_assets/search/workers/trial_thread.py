@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from wine_assets.compute import threads
 from wine_assets.search.objective import Objective
 from wine_assets.search.trial_context import run
-from wine_assets.search.trials import Outcome, Trial
+from wine_assets.search.trials import Trial, TrialResult
 
-Job = tuple[Trial, "Future[Outcome]"]
+Job = tuple[Trial, "Future[TrialResult]"]
 
 
 @contextlib.contextmanager
-def aside(objective: Objective) -> Iterator[Callable[[Trial], Outcome]]:
-    """Yield what runs a trial in a thread of its own, on one core, and returns the outcome.
+def trial_thread(objective: Objective) -> Iterator[Callable[[Trial], TrialResult]]:
+    """Yield what runs a trial in a thread of its own, on one core, and returns the result.
 
     A trial that is under way when the block is left by an exception is left to itself: it ends with the process.
     """
@@ -27,13 +27,13 @@ def aside(objective: Objective) -> Iterator[Callable[[Trial], Outcome]]:
     thread = threading.Thread(target=_work, args=(jobs, objective), name="trials", daemon=True)
     thread.start()
 
-    def run_aside(trial: Trial) -> Outcome:
-        future: Future[Outcome] = Future()
+    def run_trial(trial: Trial) -> TrialResult:
+        future: Future[TrialResult] = Future()
         jobs.put((trial, future))
         return future.result()
 
     try:
-        yield run_aside
+        yield run_trial
     finally:
         jobs.put(None)
     thread.join()

@@ -14,8 +14,8 @@ from wine_assets.cli.commands import search
 from wine_assets.cli.output.trials_progress import TrialsProgress
 from wine_assets.search.space import Space
 from wine_assets.search.strategies import Random
-from wine_assets.search.study import Budget, Conductor
-from wine_assets.search.trials import Outcome
+from wine_assets.search.study import Budget, Study
+from wine_assets.search.trials import TrialResult
 from wine_assets_tests.support.command_line import QUICK, called, is_sentence
 
 FEW = ("--folds", "2", "--trials", "3")
@@ -139,26 +139,26 @@ def test_a_model_of_a_search_and_flags_beside_it_are_a_contradiction() -> None:
 
 
 def test_a_search_stops_at_the_next_outcome_when_the_exception_of_a_signal_was_lost() -> None:
-    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
+    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
     with TrialsProgress(Console(quiet=True), "log_loss") as progress, signals.watch():
         hear = search._hearing(progress)
-        hear(conductor, None)
+        hear(study, None)
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            hear(conductor, None)
+            hear(study, None)
 
 
 def test_a_terminal_is_shown_a_bar() -> None:
     console = Console(force_terminal=True, width=120, record=True)
-    conductor = Conductor(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
+    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
     with console.capture() as shown, TrialsProgress(console, "log_loss") as progress:
-        progress.hear(conductor, None)
+        progress.hear(study, None)
         for _ in range(2):
-            trial = conductor.next()
+            trial = study.ask()
             assert trial is not None
-            conductor.tell(Outcome(trial.number, 1, trial.family, trial.parameters, "finished", (0.25, 0.75)))
-            progress.hear(conductor, None)
+            study.tell(TrialResult(trial.number, 1, trial.family, trial.parameters, "finished", (0.25, 0.75)))
+            progress.hear(study, None)
         progress._bar.refresh()
     assert "2/2" in shown.get()
     assert "best log_loss 0.5000" in shown.get()

@@ -42,11 +42,11 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     made: list[float] = []
     fit = LogisticRegressionFamily.fit
 
-    def counted(self: LogisticRegressionFamily, X: Any, y: Any, hyperparameters: Any) -> Any:
+    def count_fits(self: LogisticRegressionFamily, X: Any, y: Any, hyperparameters: Any) -> Any:
         made.append(hyperparameters.C)
         return fit(self, X, y, hyperparameters)
 
-    monkeypatch.setattr(LogisticRegressionFamily, "fit", counted)
+    monkeypatch.setattr(LogisticRegressionFamily, "fit", count_fits)
     return made
 
 

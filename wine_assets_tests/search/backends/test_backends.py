@@ -23,11 +23,11 @@ from wine_assets.search.backends.registry import (
 )
 from wine_assets.search.objective import Objective, ObjectiveParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace
 from wine_assets.search.strategies import RandomStrategy
 from wine_assets.search.study import Budget, Failures
-from wine_assets.search.trials import Outcome, Trial
+from wine_assets.search.trials import Trial, TrialResult
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import FOLDS, NAME, fits, pids, templates
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
@@ -74,7 +74,7 @@ def both_families(trace: Path) -> dict[str, FamilySpace]:
     }
 
 
-def search(space: dict[str, FamilySpace], trials: int, **failures: Any) -> SearchParams:
+def search_params(space: dict[str, FamilySpace], trials: int, **failures: Any) -> SearchParams:
     return SearchParams(
         strategy=RandomStrategy(seed=SEED),
         space=space,
@@ -84,8 +84,8 @@ def search(space: dict[str, FamilySpace], trials: int, **failures: Any) -> Searc
     )
 
 
-def ran(asked: SearchParams, folder: Path, backend: BackendParams) -> list[Outcome]:
-    return [*Session.of(asked, frame(), folder).run(backend, lambda *_: None).outcomes]
+def ran(asked: SearchParams, folder: Path, backend: BackendParams) -> list[TrialResult]:
+    return [*Search.open(asked, frame(), folder).run(backend, lambda *_: None).trials]
 
 
 def killed_while_a_trial_hangs(trace: Path, niceness: list[int]) -> threading.Thread:
@@ -125,12 +125,12 @@ def test_what_comes_of_a_search_is_the_same_on_each_backend(
     """
     niceness: list[int] = []
     killer = killed_while_a_trial_hangs(trace, niceness)
-    asked = search(both_families(trace), TRIALS, retries=1, timeout_s=TIMEOUT_S, min_success_ratio=0.1)
+    asked = search_params(both_families(trace), TRIALS, retries=1, timeout_s=TIMEOUT_S, min_success_ratio=0.1)
     found = ran(asked, tmp_path, backend)
     killer.join()
     assert niceness == [psutil.Process().nice()]
     assert [outcome.number for outcome in found] == [*range(TRIALS)]
-    objective = Session.of(asked, frame(), tmp_path).workload.objective()
+    objective = Search.open(asked, frame(), tmp_path).context.objective()
     for outcome in found:
         assert_as_expected(outcome, objective)
     assert {outcome.parameters.get("act", "real") for outcome in found} == {"fit", "raise", "die", "hang", "real"}
@@ -144,7 +144,7 @@ def test_what_comes_of_a_search_is_the_same_on_each_backend(
     assert not told or "A worker died or was killed" in told, "Ray may say so of the one that was killed"
 
 
-def assert_as_expected(outcome: Outcome, objective: Objective) -> None:
+def assert_as_expected(outcome: TrialResult, objective: Objective) -> None:
     act = outcome.parameters.get("act", "fit")
     if act == "fit":
         asked = Trial(outcome.number, outcome.family, {**outcome.parameters, **without_trace(outcome)})
@@ -161,14 +161,14 @@ def assert_as_expected(outcome: Outcome, objective: Objective) -> None:
         assert outcome.reason == f"It took longer than {TIMEOUT_S:g} s (`failures.timeout_s`)."
 
 
-def without_trace(outcome: Outcome) -> dict[str, str]:
+def without_trace(outcome: TrialResult) -> dict[str, str]:
     return {"trace": ""} if outcome.family == NAME else {}
 
 
 def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_path: Path) -> None:
     """And the rows with it; a cluster that is there already is used by its address."""
     fixed = {"act": "hang", "once": str(tmp_path / "once"), "trace": str(trace)}
-    asked = search({NAME: FamilySpace(over={"x": X}, fixed=fixed)}, 4, retries=3)
+    asked = search_params({NAME: FamilySpace(over={"x": X}, fixed=fixed)}, 4, retries=3)
     with dask._client("", 1) as client:
         killer = killed_while_a_trial_hangs(trace, [])
         found = ran(asked, tmp_path, DaskBackend(address=client.scheduler.address))
@@ -176,7 +176,7 @@ def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_p
         eventually(lambda: all_gone(pids(trace)))
     assert [outcome.state for outcome in found] == ["finished"] * 4
     assert found[0].attempt > 1
-    attempts = Session.of(asked, frame(), tmp_path).journal.outcomes()
+    attempts = Search.open(asked, frame(), tmp_path).journal.results()
     assert attempts[0].reason.startswith("Dask has no outcome of it (FutureCancelledError: ")
 
 
@@ -192,21 +192,21 @@ def test_a_missing_extra_names_itself(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"`{extra}` needs the extra `{extra}`.*wine-assets\[{extra}\]"):
-        ran(search({}, 1), tmp_path, backend)
+        ran(search_params({}, 1), tmp_path, backend)
 
 
 def test_a_dask_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     monkeypatch.setattr(dask, "_CONNECT_S", 0.5)
     with pytest.raises(FailedSearchError, match=r"no Dask scheduler at 'tcp://127.0.0.1:9'.*change `backend.address`"):
-        ran(search({}, 1), tmp_path, DaskBackend(address="tcp://127.0.0.1:9"))
+        ran(search_params({}, 1), tmp_path, DaskBackend(address="tcp://127.0.0.1:9"))
 
 
 def test_a_step_of_dagster_runs_its_trials_in_the_pool(tmp_path: Path) -> None:
-    session = Session.of(search({}, 3), frame(), tmp_path)
-    conductor = session.conductor(lambda *_: None)
-    run_trials(StepsBackend(), conductor, session.workload)
-    assert len(conductor.counted()) == 3
+    search = Search.open(search_params({}, 3), frame(), tmp_path)
+    study = search.study(lambda *_: None)
+    run_trials(StepsBackend(), study, search.context)
+    assert len(study.results()) == 3
 
 
 @pytest.mark.parametrize("kind", ["pool", "steps", "dask", "ray"])

@@ -8,9 +8,9 @@ import pytest
 from wine_assets.search.backends import pool
 from wine_assets.search.backends.pool import run_in_pool, usable_cores
 from wine_assets.search.space import Candidate
-from wine_assets.search.study import Budget, Conductor
-from wine_assets.search.trials import Outcome
-from wine_assets.search.workers import preloading
+from wine_assets.search.study import Budget, Study
+from wine_assets.search.trials import TrialResult
+from wine_assets.search.workers import fork_server_client
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import FOLDS, Act, fits, pids
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
@@ -33,16 +33,16 @@ class Acts:
             return None
         return Candidate(fake_family.NAME, {"x": number / 1000, "act": self._acts[number], "trace": self._trace})
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: TrialResult) -> None:
         pass
 
 
-def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[Outcome]:
+def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[TrialResult]:
     before = {*descendants()}
-    conductor = Conductor(strategy, Budget(), retries, 1)
-    run_in_pool(conductor, fake_family.workload(**limits), workers)
+    study = Study(strategy, Budget(), retries, 1)
+    run_in_pool(study, fake_family.trial_context(**limits), workers)
     eventually(lambda: all_gone({*descendants()} - before))
-    return conductor.counted()
+    return study.results()
 
 
 def test_a_search_that_is_done_sooner_without_workers_has_none(trace: Path) -> None:
@@ -73,11 +73,11 @@ def test_workers_that_have_loaded_before_are_hardly_waited_for(trace: Path, monk
     """They are taken for however short a search; it is done here when it ends before they are ready."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(pool, "STARTUP_S", 3600.0)
-    preloading.preload()
+    fork_server_client.preload()
     found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
     assert [outcome.number for outcome in found] == [*range(60)]
     assert {*fits(trace).values()} == {FOLDS}
-    assert not preloading.is_preloaded()
+    assert not fork_server_client.is_preloaded()
     assert len({*pids(trace)} - {os.getpid()}) == 2
 
 
@@ -86,12 +86,12 @@ def test_workers_that_have_loaded_before_are_left_where_they_are_of_no_use(
     trace: Path, monkeypatch: pytest.MonkeyPatch, acts: tuple[Act, ...], workers: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    preloading.preload()
+    fork_server_client.preload()
     try:
         assert len(searched(Acts(trace, *acts), workers)) == len(acts)
-        assert preloading.is_preloaded()
+        assert fork_server_client.is_preloaded()
     finally:
-        preloading.discard()
+        fork_server_client.discard()
 
 
 def test_with_limits_workers_run_every_trial_and_failures_are_values(trace: Path) -> None:

@@ -17,7 +17,7 @@ from wine_assets_tests.support.processes import PATIENCE_S, eventually, is_runni
 
 
 @dataclass
-class Template:
+class ForkServer:
     """A template process, and the connection on which it is told what to do."""
 
     process: "subprocess.Popen[bytes]"
@@ -40,21 +40,21 @@ class Template:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Template]:
+def shared() -> Iterator[ForkServer]:
     """A template that has loaded what trials need; it ends when nobody is there to tell it anything."""
     ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, "-m", fork_server.__name__, str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-    started = Template(process, Connection(ours.detach()))
-    started.control.send(fake_family.workload())
+    started = ForkServer(process, Connection(ours.detach()))
+    started.control.send(fake_family.trial_context())
     assert started.heard() == (fork_server.READY, 0, 0)
     yield started
     started.control.close()
     assert process.wait(PATIENCE_S) == 0
 
 
-def test_a_worker_runs_the_trials_that_come_until_nobody_sends_any(shared: Template) -> None:
+def test_a_worker_runs_the_trials_that_come_until_nobody_sends_any(shared: ForkServer) -> None:
     pid, connection = shared.forked()
     for number in range(3):
         connection.send(trial(number))
@@ -63,7 +63,7 @@ def test_a_worker_runs_the_trials_that_come_until_nobody_sends_any(shared: Templ
     assert shared.heard() == (fork_server.ENDED, pid, 0)
 
 
-def test_a_worker_whose_listener_is_gone_ends_by_itself(shared: Template, trace: Path) -> None:
+def test_a_worker_whose_listener_is_gone_ends_by_itself(shared: ForkServer, trace: Path) -> None:
     pid, connection = shared.forked()
     connection.send(trial(0, "wait", trace=str(trace)))
     eventually(lambda: pids(trace))
@@ -71,7 +71,7 @@ def test_a_worker_whose_listener_is_gone_ends_by_itself(shared: Template, trace:
     assert shared.heard() == (fork_server.ENDED, pid, 0)
 
 
-def test_the_end_of_each_worker_is_told_with_its_status(shared: Template) -> None:
+def test_the_end_of_each_worker_is_told_with_its_status(shared: ForkServer) -> None:
     (killed, one), (gone, other) = shared.forked(), shared.forked()
     other.send(trial(0, "exit"))
     assert shared.heard() == (fork_server.ENDED, gone, 7)
@@ -81,7 +81,7 @@ def test_the_end_of_each_worker_is_told_with_its_status(shared: Template) -> Non
     other.close()
 
 
-def test_no_process_but_its_own_is_killed(shared: Template) -> None:
+def test_no_process_but_its_own_is_killed(shared: ForkServer) -> None:
     """A worker may have ended, and its number be another process's, when the order to kill it comes."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
         shared.control.send((fork_server.KILL, stranger.pid))

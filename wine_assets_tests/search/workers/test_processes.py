@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from wine_assets.errors import FailedSearchError
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult
 from wine_assets.search.workers.processes import Workers
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import ALLOCATED_MIB, pids, trial
@@ -22,14 +22,14 @@ TIMEOUT_S, MEMORY_MIB = 2.0, 128
 
 
 @contextlib.contextmanager
-def started(workload: Workload, count: int) -> Iterator[Workers]:
+def started(context: TrialContext, count: int) -> Iterator[Workers]:
     """Workers that are ready; closing them leaves no process, though one of them is in the middle of a trial."""
     before = {*descendants()}
-    with Workers(workload, count) as workers:
+    with Workers(context, count) as workers:
         assert workers.ready(None)
         own = {*descendants()} - before
         yield workers
-        if is_running(workers._template.pid):
+        if is_running(workers._fork_server.pid):
             workers.begin(trial(0, "hang"))
     eventually(lambda: all_gone(own))
 
@@ -37,14 +37,14 @@ def started(workload: Workload, count: int) -> Iterator[Workers]:
 @pytest.fixture(scope="module")
 def free() -> Iterator[Workers]:
     """Two workers without limits, which all tests of the module share."""
-    with started(fake_family.workload(), 2) as workers:
+    with started(fake_family.trial_context(), 2) as workers:
         yield workers
 
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[Workers]:
     """Two workers with limits of time and memory."""
-    with started(fake_family.workload(timeout_s=TIMEOUT_S, memory_mib=MEMORY_MIB), 2) as workers:
+    with started(fake_family.trial_context(timeout_s=TIMEOUT_S, memory_mib=MEMORY_MIB), 2) as workers:
         yield workers
 
 
@@ -54,9 +54,9 @@ def workers(free: Workers) -> Iterator[Workers]:
     assert (free.running, free.free) == ([], 2)
 
 
-def outcomes(workers: Workers, *trials: Trial) -> list[Outcome]:
+def outcomes(workers: Workers, *trials: Trial) -> list[TrialResult]:
     """Return what comes of trials, by number."""
-    waiting, found = [*trials], list[Outcome]()
+    waiting, found = [*trials], list[TrialResult]()
     while waiting or workers.running:
         while waiting and workers.free:
             workers.begin(waiting.pop(0))
@@ -68,7 +68,7 @@ def outcomes(workers: Workers, *trials: Trial) -> list[Outcome]:
 
 
 def test_a_trial_comes_to_what_it_comes_to_in_this_process(workers: Workers) -> None:
-    expected = fake_family.workload().objective().score(trial(3, x=0.25))
+    expected = fake_family.trial_context().objective().score(trial(3, x=0.25))
     [found] = outcomes(workers, trial(3, x=0.25))
     assert (found.state, found.scores) == ("finished", expected.scores)
     assert found.seconds > 0
@@ -181,10 +181,10 @@ def test_a_trial_that_takes_memory_without_a_limit_is_measured(workers: Workers)
 
 
 def test_a_template_that_is_killed_ends_the_search_with_a_sentence_and_its_workers_with_it(trace: Path) -> None:
-    with started(fake_family.workload(), 2) as workers:
+    with started(fake_family.trial_context(), 2) as workers:
         workers.begin(trial(0, "hang", trace=str(trace)))
         eventually(lambda: pids(trace))
-        os.kill(workers._template.pid, signal.SIGKILL)
+        os.kill(workers._fork_server.pid, signal.SIGKILL)
         with pytest.raises(FailedSearchError, match="workers come from ended, killed by SIGKILL, as the system does"):
             workers.wait()
         eventually(lambda: all_gone(pids(trace)))
@@ -195,7 +195,7 @@ def test_a_template_that_is_killed_ends_the_search_with_a_sentence_and_its_worke
 def test_a_template_that_can_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with (
-        Workers(fake_family.workload(), 1) as workers,
+        Workers(fake_family.trial_context(), 1) as workers,
         pytest.raises(FailedSearchError, match=r"ended, with status 1\. Look at what it wrote to standard error"),
     ):
         workers.ready(None)
@@ -203,7 +203,7 @@ def test_a_template_that_can_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 def test_starting_does_not_wait() -> None:
     """This process has something to do while workers load what they need."""
-    with Workers(fake_family.workload(), 1) as workers:
+    with Workers(fake_family.trial_context(), 1) as workers:
         assert not workers.ready()
         assert not workers.ready(0.01)
         assert workers.free == 0
@@ -220,6 +220,6 @@ def test_an_interruption_by_the_keyboard_is_left_to_the_parent(workers: Workers,
     workers.begin(trial(0, "wait", trace=str(trace)))
     [pid] = eventually(lambda: pids(trace)[:1])
     os.kill(pid, signal.SIGINT)
-    os.kill(workers._template.pid, signal.SIGINT)
+    os.kill(workers._fork_server.pid, signal.SIGINT)
     assert eventually(workers.wait)[0].state == "finished"
-    assert is_running(workers._template.pid)
+    assert is_running(workers._fork_server.pid)

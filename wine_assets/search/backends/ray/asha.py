@@ -16,9 +16,9 @@ from wine_assets.search.backends.ray import tune as ray_tune
 from wine_assets.search.backends.ray.params import Asha
 from wine_assets.search.backends.registry import RayBackend
 from wine_assets.search.space import family_named
-from wine_assets.search.study import Conductor
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.study import Study
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets.search.workers import remote_worker
 
 TRIAL, OUTCOME, IS_WHOLE, LOSS, ITERATIONS, DONE = "trial", "outcome", "is_whole", "loss", "iterations", "done"
@@ -27,12 +27,12 @@ _MOST_ITERATIONS = 1_000_000
 """More than any fit has: up to here Tune has rungs."""
 
 
-def run_with_asha(conductor: Conductor, workload: Workload, params: RayBackend, asha: Asha) -> None:
+def run_with_asha(study: Study, context: TrialContext, params: RayBackend, asha: Asha) -> None:
     """Run trials until there are none, and stop those that ASHA finds hopeless.
 
     Raise SearchError where no family reports progress, and what a search on Ray raises without ASHA.
     """
-    _refuse_without_progress(workload)
+    _refuse_without_progress(context)
     with cluster.cluster(params) as ray:
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
@@ -45,16 +45,16 @@ def run_with_asha(conductor: Conductor, workload: Workload, params: RayBackend, 
             grace_period=asha.grace_period,
             reduction_factor=asha.reduction_factor,
         )
-        workload = ray_tune.threaded(workload, params)
-        given = tune.with_parameters(_trainable(), workload=workload, asha=asha)
-        searcher, most = _searcher(_Staged(conductor, asha)), cluster.lanes(ray, params)
+        context = ray_tune.threaded(context, params)
+        given = tune.with_parameters(_trainable(), context=context, asha=asha)
+        searcher, most = _searcher(_Staged(study, asha)), cluster.parallel_trials(ray, params)
         ray_tune.tune_until_done(given, searcher, params, most, scheduler=scheduler, reuse_actors=True)
 
 
-def _refuse_without_progress(workload: Workload) -> None:
-    if not any(isinstance(family_named(name), Iterative) for name in workload.families):
+def _refuse_without_progress(context: TrialContext) -> None:
+    if not any(isinstance(family_named(name), Iterative) for name in context.families):
         raise SearchError(
-            f"`backend.asha` stops trials of families that report progress, got {', '.join(workload.families)}, of "
+            f"`backend.asha` stops trials of families that report progress, got {', '.join(context.families)}, of "
             "which none does. Search gradient_boosting, or leave `backend.asha` out."
         )
 
@@ -70,9 +70,9 @@ def _rungs(trial: Trial, asha: Asha) -> list[int | None]:
 class _Stages:
     """What Ray Tune calls a trainable, but for its base class; a step comes to the next rung."""
 
-    def setup(self, config: dict[str, Any], workload: Workload, asha: Asha) -> None:
+    def setup(self, config: dict[str, Any], context: TrialContext, asha: Asha) -> None:
         """Take note of what trials have in common, and of the first."""
-        self._workload, self._asha = workload, asha
+        self._context, self._asha = context, asha
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -85,14 +85,16 @@ class _Stages:
     def step(self) -> dict[str, Any]:
         """Advance to the next rung, and report the mean over all folds there."""
         iterations = self._rungs.popleft()
-        asked = msgspec.structs.replace(self._trial, iterations=iterations, spent_s=self._seconds, thresholds=())
-        outcome = self._with_what_it_took(remote_worker.run_there(asked, self._workload, self._of_this_search))
+        asked = msgspec.structs.replace(
+            self._trial, iterations=iterations, spent_s=self._seconds, pruning_thresholds=()
+        )
+        outcome = self._with_what_it_took(remote_worker.run_trial(asked, self._context, self._of_this_search))
         is_scored = outcome.state == "finished"
         is_whole = not self._rungs or not is_scored
         return {
             OUTCOME: msgspec.json.encode(outcome).decode(),
             IS_WHOLE: is_whole,
-            LOSS: self._workload.params.sign * outcome.mean if is_scored else float("inf"),
+            LOSS: self._context.params.sign * outcome.mean if is_scored else float("inf"),
             ITERATIONS: iterations if iterations is not None and is_scored else 0,  # at 0 nothing is compared
             DONE: is_whole,
         }
@@ -104,7 +106,7 @@ class _Stages:
     _of_this_search = "asha"
     """One actor serves one search."""
 
-    def _with_what_it_took(self, outcome: Outcome) -> Outcome:
+    def _with_what_it_took(self, outcome: TrialResult) -> TrialResult:
         self._seconds += outcome.seconds
         self._memory_mib = max(self._memory_mib, outcome.memory_mib)
         return msgspec.structs.replace(outcome, seconds=self._seconds, memory_mib=self._memory_mib)
@@ -117,10 +119,10 @@ def _trainable() -> type:
 
 
 class _Staged:
-    """The trials that Tune runs: gives it the conductor's, and the conductor what came of them."""
+    """The trials that Tune runs: gives it the study's, and the study what came of them."""
 
-    def __init__(self, conductor: Conductor, asha: Asha) -> None:
-        self._conductor, self._asha = conductor, asha
+    def __init__(self, study: Study, asha: Asha) -> None:
+        self._study, self._asha = study, asha
         self._running: dict[str, Trial] = {}
 
     @property
@@ -130,7 +132,7 @@ class _Staged:
 
     def begun(self, name: str) -> Trial | None:
         """Return the next trial, by Tune's name for it from now on."""
-        trial = self._conductor.next(complex_first=True)
+        trial = self._study.ask(complex_first=True)
         if trial is not None:
             self._running[name] = trial
         return trial
@@ -139,12 +141,12 @@ class _Staged:
         """Take note of a trial that was run to its end, was stopped at a rung, or has no result as its actor died."""
         trial = self._running.pop(name)
         if result is None:
-            self._conductor.tell(failed(trial, ray_tune.DIED))
+            self._study.tell(failed(trial, ray_tune.DIED))
             return
-        outcome = msgspec.json.decode(result[OUTCOME], type=Outcome)
-        self._conductor.tell(outcome if result[IS_WHOLE] else self._pruned(outcome, trial, result[ITERATIONS]))
+        outcome = msgspec.json.decode(result[OUTCOME], type=TrialResult)
+        self._study.tell(outcome if result[IS_WHOLE] else self._pruned(outcome, trial, result[ITERATIONS]))
 
-    def _pruned(self, outcome: Outcome, trial: Trial, iterations: int) -> Outcome:
+    def _pruned(self, outcome: TrialResult, trial: Trial, iterations: int) -> TrialResult:
         rungs = _rungs(trial, self._asha)
         reason = (
             f"ASHA stopped it after {iterations} of {rungs[-1]} iterations, at rung {rungs.index(iterations) + 1}: of "

@@ -61,7 +61,7 @@ def cluster(params: RayBackend) -> Iterator[Any]:
         yield ray
 
 
-def lanes(ray: Any, params: RayBackend) -> int:
+def parallel_trials(ray: Any, params: RayBackend) -> int:
     """Return how many trials the cluster can run at the same time, and at most as many as are asked for.
 
     Raise FailedSearchError where none of its nodes has what a trial asks for.

@@ -22,12 +22,12 @@ from wine_assets.search.backends.ray.params import Asha
 from wine_assets.search.backends.registry import RayBackend, run_trials
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace, Space
 from wine_assets.search.strategies import RandomStrategy, strategy
-from wine_assets.search.study import Budget, Conductor, Failures
-from wine_assets.search.trial_context import Workload
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.study import Budget, Failures, Study
+from wine_assets.search.trial_context import TrialContext
+from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets.search.workers import remote_worker
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import FOLDS, NAME, templates, trial
@@ -52,12 +52,12 @@ def test_settings_of_asha_that_can_not_be_are_refused(fields: dict[str, Any]) ->
 
 
 def test_a_search_of_families_without_progress_is_refused_before_ray_is_asked() -> None:
-    workload = Workload(None, None, ObjectiveParams(), ("logistic_regression",))
+    context = TrialContext(None, None, ObjectiveParams(), ("logistic_regression",))
     with pytest.raises(
         SearchError,
         match=r"families that report progress, got logistic_regression, of which none does\. Search",
     ):
-        run_trials(RayBackend(asha=ASHA), conductor(1), workload)
+        run_trials(RayBackend(asha=ASHA), make_study(1), context)
 
 
 # --- a trial -----------------------------------------------------------------
@@ -67,13 +67,13 @@ def stages(monkeypatch: pytest.MonkeyPatch, asked: Trial, state: str = "finished
     """Return an actor that was given a trial, and what it has its worker run, each of a second."""
     ran: list[Trial] = []
 
-    def run(trial: Trial, *_: Any) -> Outcome:
+    def run(trial: Trial, *_: Any) -> TrialResult:
         ran.append(trial)
-        return Outcome(trial.number, trial.attempt, trial.family, trial.parameters, state, (0.4, 0.6), 1.0)  # type: ignore[arg-type]
+        return TrialResult(trial.number, trial.attempt, trial.family, trial.parameters, state, (0.4, 0.6), 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(remote_worker, "run_there", run)
+    monkeypatch.setattr(remote_worker, "run_trial", run)
     made = _Stages()
-    made.setup({TRIAL: msgspec.json.encode(asked).decode()}, fake_family.workload(), ASHA)
+    made.setup({TRIAL: msgspec.json.encode(asked).decode()}, fake_family.trial_context(), ASHA)
     return made, ran
 
 
@@ -84,7 +84,7 @@ def test_each_step_comes_to_the_next_rung_and_the_last_is_the_whole(monkeypatch:
     assert [result[LOSS] for result in results] == [0.5] * 3
     assert [result[IS_WHOLE] for result in results] == [result[DONE] for result in results] == [False, False, True]
     assert [one.spent_s for one in ran] == [0.0, 1.0, 2.0]
-    assert msgspec.json.decode(results[-1][OUTCOME], type=Outcome).seconds == 3.0
+    assert msgspec.json.decode(results[-1][OUTCOME], type=TrialResult).seconds == 3.0
 
 
 def test_an_actor_takes_another_trial_when_one_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,26 +111,26 @@ def test_a_failure_ends_a_trial_and_is_compared_with_nothing(monkeypatch: pytest
 # --- what becomes of it ------------------------------------------------------
 
 
-def conductor(trials: int) -> Conductor:
-    return Conductor(
+def make_study(trials: int) -> Study:
+    return Study(
         strategy(RandomStrategy(), Space.checked({NAME: FamilySpace(over={"x": X})}), 1), Budget(trials=trials), 0, 1
     )
 
 
 def reported(asked: Trial, iterations: int, *, is_whole: bool) -> dict[str, Any]:
-    outcome = Outcome(asked.number, 1, asked.family, asked.parameters, "finished", (0.5,))
+    outcome = TrialResult(asked.number, 1, asked.family, asked.parameters, "finished", (0.5,))
     return {OUTCOME: msgspec.json.encode(outcome).decode(), ITERATIONS: iterations, IS_WHOLE: is_whole}
 
 
 def test_what_tune_stops_is_pruned_what_it_loses_has_failed_and_the_rest_has_finished() -> None:
-    asked = conductor(3)
+    asked = make_study(3)
     searcher = _searcher(_Staged(asked, ASHA))
     given = {name: msgspec.json.decode(searcher.suggest(name)[TRIAL], type=Trial) for name in "abc"}
     assert searcher.suggest("d") is None
     searcher.on_trial_complete("a", reported(given["a"], 8, is_whole=True))
     searcher.on_trial_complete("b", reported(given["b"], 4, is_whole=False))
     searcher.on_trial_complete("c", None, error=True)
-    assert [(found.state, found.reason) for found in asked.counted()] == [
+    assert [(found.state, found.reason) for found in asked.results()] == [
         ("finished", ""),
         (
             "pruned",
@@ -144,10 +144,10 @@ def test_what_tune_stops_is_pruned_what_it_loses_has_failed_and_the_rest_has_fin
 
 
 def test_a_failure_comes_to_the_journal_as_it_is() -> None:
-    staged = _Staged(asked := conductor(1), ASHA)
+    staged = _Staged(asked := make_study(1), ASHA)
     lost = failed(staged.begun("a") or trial(9), "LookupError: no")
     staged.ended("a", {OUTCOME: msgspec.json.encode(lost).decode(), ITERATIONS: 0, IS_WHOLE: True})
-    assert asked.counted() == [lost]
+    assert asked.results() == [lost]
 
 
 def test_asha_stops_hopeless_trials_on_a_real_cluster(trace: Path, tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def test_asha_stops_hopeless_trials_on_a_real_cluster(trace: Path, tmp_path: Pat
         budget=Budget(trials=30),
         failures=Failures(retries=1, min_success_ratio=0.1),
     )
-    session = Session.of(asked, fake_family.ActingFrame(wine()), tmp_path)
-    found = session.run(RayBackend(workers=WORKERS, asha=ASHA), lambda *_: None).outcomes
+    search = Search.open(asked, fake_family.ActingFrame(wine()), tmp_path)
+    found = search.run(RayBackend(workers=WORKERS, asha=ASHA), lambda *_: None).trials
     assert [outcome.number for outcome in found] == [*range(30)]
-    objective = session.workload.objective()
+    objective = search.context.objective()
     for outcome in found:
         act = outcome.parameters.get("act", "fit")
         assert (outcome.state == "failed") == (act in ("raise", "die")), outcome

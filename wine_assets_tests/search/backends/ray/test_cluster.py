@@ -56,7 +56,7 @@ def test_as_many_trials_run_at_the_same_time_as_nodes_have_room_for(
 ) -> None:
     """What is left over on one node is of no use to a trial on another."""
     ray = ray_of({"CPU": 0.0}, {"CPU": 3.0, "memory": 1024 * MIB}, {"CPU": 2.0, "GPU": 1.0, "memory": 1500 * MIB})
-    assert cluster.lanes(ray, RayBackend(trial=trial, workers=workers)) == expected
+    assert cluster.parallel_trials(ray, RayBackend(trial=trial, workers=workers)) == expected
 
 
 def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() -> None:
@@ -68,14 +68,14 @@ def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() ->
         r"MiB of memory; 3 cores, 1 GPUs\. Ask for less by `backend.trial.cpu` "
         r"and `backend.trial.memory`, or add a larger",
     ):
-        cluster.lanes(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
+        cluster.parallel_trials(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
 
 
 @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_worker_computes_with_as_many_threads_as_its_trial_has_cores(count: int) -> None:
     """The template that it is forked from has one."""
-    with Workers(fake_family.workload(threads=count), 1) as workers:
+    with Workers(fake_family.trial_context(threads=count), 1) as workers:
         workers.ready(None)
         workers.begin(trial(0, "threads"))
         assert eventually(workers.wait)[0].reason == f"LookupError: {count} threads"

@@ -12,7 +12,7 @@ import pytest
 from wine_assets.search.backends.registry import PoolBackend, RayBackend
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
-from wine_assets.search.search import Session
+from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace
 from wine_assets.search.study import Budget, Failures
 from wine_assets_tests.support import fake_family, searches
@@ -69,26 +69,26 @@ def test_a_host_that_is_cut_off_costs_a_search_nothing_but_time(hosts: list[Host
         budget=Budget(trials=TRIALS),
         failures=Failures(retries=3),
     )
-    session = Session.of(asked, fake_family.frame(), tmp_path / "ray")
+    search = Search.open(asked, fake_family.frame(), tmp_path / "ray")
     backend = RayBackend(address=f"{head.address}:{PORT}")
     arguments = [str(tmp_path / "ray"), asked.model_dump_json(), backend.model_dump_json()]
     command = head.command(sys.executable, "-m", searches.__name__, *arguments)
-    with subprocess.Popen(command, env=os.environ | WATCHFUL) as search:
-        eventually(lambda: session.journal.outcomes() and is_fitting(lost, trace))
+    with subprocess.Popen(command, env=os.environ | WATCHFUL) as process:
+        eventually(lambda: search.journal.results() and is_fitting(lost, trace))
         lost.cut_off(head)
         try:
-            assert search.wait(240) == 0
+            assert process.wait(240) == 0
         finally:
-            search.kill()
-    outcomes = session.journal.outcomes()
+            process.kill()
+    outcomes = search.journal.results()
     finished = collections.Counter(outcome.number for outcome in outcomes if outcome.state == "finished")
     assert finished == dict.fromkeys(range(TRIALS), 1)
     assert {outcome.reason for outcome in outcomes if outcome.state == "failed"} == {
         "The worker of Ray that it ran on ended before it did."
     }
-    pool = Session.of(asked, fake_family.frame(), tmp_path / "pool").run(PoolBackend(workers=1), lambda *_: None)
+    pool = Search.open(asked, fake_family.frame(), tmp_path / "pool").run(PoolBackend(workers=1), lambda *_: None)
     found = {outcome.number: outcome.scores for outcome in outcomes if outcome.state == "finished"}
-    assert found == {outcome.number: outcome.scores for outcome in pool.outcomes}
+    assert found == {outcome.number: outcome.scores for outcome in pool.trials}
 
 
 def is_fitting(host: Host, trace: Path) -> bool:

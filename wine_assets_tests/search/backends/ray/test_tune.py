@@ -1,4 +1,4 @@
-"""Lanes without Ray: who is given which trials. What Ray does with them is in the tests of backends."""
+"""Actors without Ray: who is given which trials. What Ray does with them is in the tests of backends."""
 
 import pickle
 import socket
@@ -13,137 +13,137 @@ from ray import cloudpickle
 
 from wine_assets.errors import FailedSearchError
 from wine_assets.search.backends.ray import cluster
-from wine_assets.search.backends.ray.tune import DONE, LANE, OUTCOMES, _Lane, _Lanes, _searcher
+from wine_assets.search.backends.ray.tune import ACTOR, DONE, OUTCOMES, _Actor, _Actors, _searcher
 from wine_assets.search.backends.registry import RayBackend
 from wine_assets.search.space import Distribution, FamilySpace, Space
 from wine_assets.search.strategies import RandomStrategy, strategy
-from wine_assets.search.study import Budget, Conductor
-from wine_assets.search.trials import Outcome, Trial, failed
+from wine_assets.search.study import Budget, Study
+from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets.search.workers import remote_worker
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import NAME, trial
 
 
-class Desk:
-    """A desk in this process, which knows what was left for whom."""
+class TaskQueue:
+    """A queue in this process, which knows what was left for whom."""
 
     def __init__(self) -> None:
         self.left: list[tuple[str, list[int] | None]] = []
         self.waiting: set[str] = set()
         self.put = SimpleNamespace(remote=self._put)
-        self.withdraw = SimpleNamespace(remote=lambda lane: lane in self.waiting)
+        self.withdraw = SimpleNamespace(remote=lambda actor: actor in self.waiting)
 
-    def _put(self, lane: str, batch: str | None) -> None:
+    def _put(self, actor: str, batch: str | None) -> None:
         numbers = [trial.number for trial in msgspec.json.decode(batch, type=list[Trial])] if batch else None
-        self.left.append((lane, numbers))
+        self.left.append((actor, numbers))
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+def queue(monkeypatch: pytest.MonkeyPatch) -> TaskQueue:
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    return Desk()
+    return TaskQueue()
 
 
-def conductor(trials: int, retries: int = 0) -> Conductor:
+def make_study(trials: int, retries: int = 0) -> Study:
     x = Distribution(kind="uniform", low=0.0, high=1.0)
     space = Space.checked({NAME: FamilySpace(over={"x": x})})
-    return Conductor(strategy(RandomStrategy(), space, 1), Budget(trials=trials), retries, 1)
+    return Study(strategy(RandomStrategy(), space, 1), Budget(trials=trials), retries, 1)
 
 
-def scored(lanes: _Lanes, lane: str, count: int) -> list[Outcome]:
-    trials = lanes._running[lane][:count]
-    return [Outcome(one.number, one.attempt, one.family, one.parameters, "finished", (0.5,)) for one in trials]
+def scored(actors: _Actors, actor: str, count: int) -> list[TrialResult]:
+    trials = actors._running[actor][:count]
+    return [TrialResult(one.number, one.attempt, one.family, one.parameters, "finished", (0.5,)) for one in trials]
 
 
-def test_a_lane_is_given_a_batch_and_another_one_when_it_has_done_that(desk: Desk) -> None:
-    lanes = _Lanes(conductor(100), desk, 3, 2)
-    assert lanes.opened("a")
-    assert lanes.opened("b")
-    lanes.reported("a", scored(lanes, "a", 2))
-    assert desk.left == [("a", [0, 1, 2]), ("b", [3, 4, 5])]
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left[2:] == [("a", [6, 7, 8])]
+def test_a_actor_is_given_a_batch_and_another_one_when_it_has_done_that(queue: TaskQueue) -> None:
+    actors = _Actors(make_study(100), queue, 3, 2)
+    assert actors.opened("a")
+    assert actors.opened("b")
+    actors.reported("a", scored(actors, "a", 2))
+    assert queue.left == [("a", [0, 1, 2]), ("b", [3, 4, 5])]
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left[2:] == [("a", [6, 7, 8])]
 
 
-def test_batches_become_smaller_towards_the_end_so_that_no_lane_is_idle(desk: Desk) -> None:
-    lanes = _Lanes(conductor(16), desk, 8, 2)
-    lanes.opened("a")
-    lanes.opened("b")
-    while lanes._conductor.left() != 0:
-        for lane in "ab":
-            lanes.reported(lane, scored(lanes, lane, 1))
-    sizes = [len(numbers) for _, numbers in desk.left if numbers]
+def test_batches_become_smaller_towards_the_end_so_that_no_actor_is_idle(queue: TaskQueue) -> None:
+    actors = _Actors(make_study(16), queue, 8, 2)
+    actors.opened("a")
+    actors.opened("b")
+    while actors._study.left() != 0:
+        for actor in "ab":
+            actors.reported(actor, scored(actors, actor, 1))
+    sizes = [len(numbers) for _, numbers in queue.left if numbers]
     assert sizes == sorted(sizes, reverse=True)
     assert (sizes[0], sizes[-1], sum(sizes)) == (4, 1, 16)
 
 
-def test_all_lanes_are_sent_home_when_there_is_nothing_more_and_not_before(desk: Desk) -> None:
+def test_all_actors_are_sent_home_when_there_is_nothing_more_and_not_before(queue: TaskQueue) -> None:
     """A trial that is still being run may fail, and be tried again."""
-    lanes = _Lanes(conductor(2, retries=1), desk, 1, 2)
-    lanes.opened("a")
-    lanes.opened("b")
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left == [("a", [0]), ("b", [1])]
-    lanes.reported("b", [failed(lanes._running["b"][0], "no")])
-    assert desk.left[2:] == [("a", [1])]
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left[3:] == [("a", None), ("b", None)]
-    lanes.died("a")
-    lanes.died("b")
-    assert lanes.are_all_closed
-    assert not lanes.opened("c")
-    assert [outcome.attempt for outcome in lanes._conductor.counted()] == [1, 2]
+    actors = _Actors(make_study(2, retries=1), queue, 1, 2)
+    actors.opened("a")
+    actors.opened("b")
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left == [("a", [0]), ("b", [1])]
+    actors.reported("b", [failed(actors._running["b"][0], "no")])
+    assert queue.left[2:] == [("a", [1])]
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left[3:] == [("a", None), ("b", None)]
+    actors.died("a")
+    actors.died("b")
+    assert actors.are_all_closed
+    assert not actors.opened("c")
+    assert [outcome.attempt for outcome in actors._study.results()] == [1, 2]
 
 
-def test_of_a_lane_that_died_the_trial_that_was_run_has_failed_and_the_others_go_elsewhere(desk: Desk) -> None:
+def test_of_a_actor_that_died_the_trial_that_was_run_has_failed_and_the_others_go_elsewhere(queue: TaskQueue) -> None:
     """They were not begun, and no attempt at them is lost."""
-    lanes = _Lanes(conductor(100), desk, 3, 2)
-    lanes.opened("a")
-    lanes.opened("b")
-    lanes.reported("a", scored(lanes, "a", 1))
-    lanes.died("a")
-    [_, lost] = lanes._conductor.counted()
+    actors = _Actors(make_study(100), queue, 3, 2)
+    actors.opened("a")
+    actors.opened("b")
+    actors.reported("a", scored(actors, "a", 1))
+    actors.died("a")
+    [_, lost] = actors._study.results()
     assert (lost.number, lost.reason) == (1, "The worker of Ray that it ran on ended before it did.")
-    assert lanes.opened("c")
-    assert desk.left[-1] == ("c", [2, 6, 7])
+    assert actors.opened("c")
+    assert queue.left[-1] == ("c", [2, 6, 7])
 
 
-def test_an_idle_lane_takes_over_what_a_dead_one_left(desk: Desk) -> None:
-    lanes = _Lanes(conductor(2, retries=1), desk, 1, 2)
-    lanes.opened("a")
-    lanes.opened("b")
-    lanes.reported("a", scored(lanes, "a", 1))
-    lanes.died("b")
-    assert desk.left[2:] == [("a", [1])]
+def test_an_idle_actor_takes_over_what_a_dead_one_left(queue: TaskQueue) -> None:
+    actors = _Actors(make_study(2, retries=1), queue, 1, 2)
+    actors.opened("a")
+    actors.opened("b")
+    actors.reported("a", scored(actors, "a", 1))
+    actors.died("b")
+    assert queue.left[2:] == [("a", [1])]
 
 
-def test_a_lane_that_waits_for_a_node_that_is_gone_keeps_no_trial_from_the_others(desk: Desk) -> None:
+def test_a_actor_that_waits_for_a_node_that_is_gone_keeps_no_trial_from_the_others(queue: TaskQueue) -> None:
     """It would get a core only once they have ended, and they end only when its trials have."""
-    lanes = _Lanes(conductor(3), desk, 1, 2)
-    lanes.opened("a")
-    lanes.opened("waiting")
-    desk.waiting.add("waiting")
-    lanes.reported("a", scored(lanes, "a", 1))
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left == [("a", [0]), ("waiting", [1]), ("a", [2]), ("a", [1])]
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left[4:] == [("a", None), ("waiting", None)]
+    actors = _Actors(make_study(3), queue, 1, 2)
+    actors.opened("a")
+    actors.opened("waiting")
+    queue.waiting.add("waiting")
+    actors.reported("a", scored(actors, "a", 1))
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left == [("a", [0]), ("waiting", [1]), ("a", [2]), ("a", [1])]
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left[4:] == [("a", None), ("waiting", None)]
 
 
-def test_a_lane_that_has_taken_its_trials_runs_them(desk: Desk) -> None:
-    lanes = _Lanes(conductor(2), desk, 1, 2)
-    lanes.opened("a")
-    lanes.opened("b")
-    lanes.reported("a", scored(lanes, "a", 1))
-    assert desk.left == [("a", [0]), ("b", [1])]
+def test_a_actor_that_has_taken_its_trials_runs_them(queue: TaskQueue) -> None:
+    actors = _Actors(make_study(2), queue, 1, 2)
+    actors.opened("a")
+    actors.opened("b")
+    actors.reported("a", scored(actors, "a", 1))
+    assert queue.left == [("a", [0]), ("b", [1])]
 
 
-def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(desk: Desk) -> None:
-    searcher = _searcher(lanes := _Lanes(conductor(1), desk, 1, 2))
+def test_tune_is_told_to_wait_while_actors_are_at_work_and_to_end_when_none_is(queue: TaskQueue) -> None:
+    searcher = _searcher(actors := _Actors(make_study(1), queue, 1, 2))
 
-    assert searcher.suggest("a") == {LANE: "a"}
+    assert searcher.suggest("a") == {ACTOR: "a"}
     assert searcher.suggest("b") is None
-    outcomes = msgspec.json.encode(scored(lanes, "a", 1)).decode()
+    outcomes = msgspec.json.encode(scored(actors, "a", 1)).decode()
     searcher.on_trial_result("a", {OUTCOMES: outcomes, DONE: False})
     searcher.on_trial_complete("a")
     assert searcher.suggest("b") == "FINISHED"
@@ -151,53 +151,53 @@ def test_tune_is_told_to_wait_while_lanes_are_at_work_and_to_end_when_none_is(de
     searcher.restore("nowhere")
 
 
-def test_tune_keeps_no_copy_of_the_search(desk: Desk) -> None:
+def test_tune_keeps_no_copy_of_the_search(queue: TaskQueue) -> None:
     """What hears of outcomes may have what can't be pickled, such as the log of a run."""
-    asked = conductor(1)
-    desk.log = threading.Lock()  # type: ignore[attr-defined]
-    searcher = _searcher(_Lanes(asked, desk, 1, 2))
+    asked = make_study(1)
+    queue.log = threading.Lock()  # type: ignore[attr-defined]
+    searcher = _searcher(_Actors(asked, queue, 1, 2))
     assert type(pickle.loads(cloudpickle.dumps(searcher))) is object  # type: ignore[no-untyped-call]  # noqa: S301 - our own
 
 
-# --- a lane ------------------------------------------------------------------
+# --- a actor ------------------------------------------------------------------
 
 
-def lane(monkeypatch: pytest.MonkeyPatch, *batches: list[Trial] | None) -> _Lane:
-    """Return a lane for which these batches were left; fits take as long as their x says, on a clock of our own."""
+def actor(monkeypatch: pytest.MonkeyPatch, *batches: list[Trial] | None) -> _Actor:
+    """Return a actor for which these batches were left; fits take as long as their x says, on a clock of our own."""
     waiting = [msgspec.json.encode(batch).decode() if batch is not None else None for batch in batches]
     now = [0.0]
 
-    def run(asked: Trial, *_: Any) -> Outcome:
+    def run(asked: Trial, *_: Any) -> TrialResult:
         now[0] += asked.parameters["x"]
         return failed(asked, "no")
 
     monkeypatch.setattr("ray.get", lambda _: waiting.pop(0))
     monkeypatch.setattr("wine_assets.search.backends.ray.tune.time.monotonic", lambda: now[0])
-    monkeypatch.setattr(remote_worker, "run_there", run)
-    made = _Lane()
-    made.setup({LANE: "a"}, fake_family.workload(), SimpleNamespace(take=SimpleNamespace(remote=lambda _: None)))
+    monkeypatch.setattr(remote_worker, "run_trial", run)
+    made = _Actor()
+    made.setup({ACTOR: "a"}, fake_family.trial_context(), SimpleNamespace(take=SimpleNamespace(remote=lambda _: None)))
     return made
 
 
 def numbers(result: dict[str, Any]) -> list[int]:
-    return [outcome.number for outcome in msgspec.json.decode(result[OUTCOMES], type=list[Outcome])]
+    return [outcome.number for outcome in msgspec.json.decode(result[OUTCOMES], type=list[TrialResult])]
 
 
 def test_trials_of_less_than_a_second_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = lane(monkeypatch, [trial(n, x=0.3) for n in range(6)], [trial(6, x=0.3)], None)
+    made = actor(monkeypatch, [trial(n, x=0.3) for n in range(6)], [trial(6, x=0.3)], None)
     results = [made.step() for _ in range(4)]
     assert [numbers(result) for result in results] == [[0, 1, 2, 3], [4, 5], [6], []]
     assert [result[DONE] for result in results] == [False, False, False, True]
 
 
 def test_a_longer_trial_is_reported_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = lane(monkeypatch, [trial(n, x=1.0) for n in range(2)])
+    made = actor(monkeypatch, [trial(n, x=1.0) for n in range(2)])
     assert [numbers(made.step()), numbers(made.step())] == [[0], [1]]
 
 
-def test_a_lane_that_ends_ends_its_worker_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_actor_that_ends_ends_its_worker_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[bool] = []
-    made = lane(monkeypatch)
+    made = actor(monkeypatch)
     monkeypatch.setattr(remote_worker, "release", lambda: ended.append(True))
     made.cleanup()
     assert ended == [True]

@@ -1,4 +1,4 @@
-"""Template processes: how one is started, and one that begins to load before it is known what for.
+"""ForkServer processes: how one is started, and one that begins to load before it is known what for.
 
 A search from the command line spends a second or two on imports of its own. On another core a template loads in that
 time, so that workers are there when the first trials show that they pay.
@@ -11,30 +11,30 @@ import sys
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-TEMPLATE = "wine_assets.search.workers.fork_server"
+MODULE = "wine_assets.search.workers.fork_server"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class Template(NamedTuple):
+class ForkServer(NamedTuple):
     """A template process, and the connection on which it is told what to do; it ends when that is closed."""
 
     process: "subprocess.Popen[bytes]"
     control: Connection
 
 
-_spare: list[Template] = []
+_spare: list[ForkServer] = []
 
 
-def start() -> Template:
+def start() -> ForkServer:
     """Start a template, and return while it loads."""
     ours, theirs = socket.socketpair()
     with theirs:
         os.set_inheritable(theirs.fileno(), True)
-        command = [sys.executable, "-m", TEMPLATE, str(theirs.fileno())]
+        command = [sys.executable, "-m", MODULE, str(theirs.fileno())]
         process = subprocess.Popen(  # noqa: S603 - this interpreter, one of our modules
             command, env=os.environ | _ONE_THREAD, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
-    return Template(process, Connection(ours.detach()))
+    return ForkServer(process, Connection(ours.detach()))
 
 
 def preload() -> None:
@@ -48,7 +48,7 @@ def is_preloaded() -> bool:
     return bool(_spare)
 
 
-def taken() -> Template:
+def take() -> ForkServer:
     """Return the one that was preloaded, or a new one."""
     return _spare.pop() if _spare else start()
 
