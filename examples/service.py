@@ -1,10 +1,10 @@
-"""A web service that predicts in process: the standard library, and `pip install wine-assets`.
+"""A web service that predicts in process; it needs the standard library and this package alone.
 
     python examples/service.py .wine_assets/models/wine --port 8090
     curl http://127.0.0.1:8090 -d '{"alcohol": 13.2, ...}'
 
-It looks at the champion before it answers, at most once a second, so that a promotion or a rollback is followed without
-a restart; a champion that can't be loaded leaves the one before in place.
+It reads the champion pointer before an answer, at most once a second. It therefore follows a promotion or a rollback
+without a restart. If a champion can't be loaded, the one before stays in use.
 """
 
 import argparse
@@ -22,10 +22,10 @@ LARGEST_BODY = 1 << 16
 
 
 class Champion:
-    """The predictor of the champion, replaced when another version becomes it."""
+    """The predictor of the champion, which is replaced when another version becomes the champion."""
 
     def __init__(self, folder: str) -> None:
-        """Load the champion; raise a WineAssetsError when there is none that can be."""
+        """Load the champion; raise a WineAssetsError if that fails."""
         self._repository = ModelRepository(folder)
         self._seen = self._repository.champion()
         self._predictor = Predictor.load(folder)
@@ -33,7 +33,7 @@ class Champion:
         self._lock = threading.Lock()
 
     def predictor(self) -> Predictor:
-        """Return the predictor to answer with now."""
+        """Return the predictor to use now."""
         if time.monotonic() >= self._next_look and self._lock.acquire(blocking=False):
             try:
                 self._look()
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - its name in the standard library
-        """Say nothing of each request."""
+        """Log no request."""
 
 
 def main() -> None:

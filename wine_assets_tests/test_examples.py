@@ -1,4 +1,4 @@
-"""The examples, run as the guide says."""
+"""The examples, run as users run them."""
 
 import json
 import re
@@ -30,30 +30,31 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 
 @pytest.fixture
-def said(tmp_path: Path) -> Path:
-    """Where the running service's messages are."""
+def messages(tmp_path: Path) -> Path:
+    """The file of the running service's messages."""
     return tmp_path / "messages"
 
 
 @pytest.fixture
-def service(repository: ModelRepository, said: Path) -> Iterator[str]:
+def service(repository: ModelRepository, messages: Path) -> Iterator[str]:
     """The address of a running service."""
     command = [sys.executable, str(EXAMPLES / "service.py"), str(repository.folder), "--port", "0"]
     with (
-        said.open("w") as messages,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, text=True) as process,
+        messages.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
     ):
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.terminate()
 
 
-def _asked(url: str, body: Any) -> Any:
+def _post(url: str, body: Any) -> Any:
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=30) as answer:  # noqa: S310
         return json.load(answer)
 
 
-def test_a_service_whose_port_is_taken_says_so_in_a_sentence(service: str, repository: ModelRepository) -> None:
+def test_service_port_taken(service: str, repository: ModelRepository) -> None:
+    """A service whose port is taken exits with a sentence."""
     port = service.rpartition(":")[2]
     command = [sys.executable, str(EXAMPLES / "service.py"), str(repository.folder), "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -61,11 +62,12 @@ def test_a_service_whose_port_is_taken_says_so_in_a_sentence(service: str, repos
     assert re.fullmatch(rf"Port {port} of 127\.0\.0\.1 can't be had \(.*\)\. Give another --port\.\n", done.stderr)
 
 
-def test_the_service_answers_as_the_predictor_does(service: str, repository: ModelRepository) -> None:
+def test_service_answers(service: str, repository: ModelRepository) -> None:
+    """The service answers as the predictor does."""
     predictor = Predictor.load(repository.folder)
     for row in ROWS[::40]:
         expected = predictor.predict_one(**row)
-        answer = _asked(service, row)
+        answer = _post(service, row)
         assert (answer["label"], answer["version"]) == (expected.label, 1)
         assert answer["probabilities"] == pytest.approx(expected.probabilities)
 
@@ -83,39 +85,40 @@ def test_the_service_answers_as_the_predictor_does(service: str, repository: Mod
         (b"1" * 70_000, "The body must have 1 to 65536 bytes"),
     ],
 )
-def test_the_service_refuses_with_a_sentence(service: str, body: bytes, sentence: str) -> None:
+def test_service_refuses_body(service: str, body: bytes, sentence: str) -> None:
+    """A body that is no row gets status 400 and a sentence."""
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(service, body), timeout=30)  # noqa: S310
     assert refused.value.code == 400
     assert sentence in json.load(refused.value)["error"]
 
 
-def test_the_service_follows_the_champion(service: str, repository: ModelRepository) -> None:
+def test_service_follows_champion(service: str, repository: ModelRepository) -> None:
+    """The service uses a newly released version without a restart."""
     publishable(0.01).release(repository)
     deadline = time.monotonic() + 30
-    while _asked(service, ROWS[0])["version"] != 2:
+    while _post(service, ROWS[0])["version"] != 2:
         assert time.monotonic() < deadline
     expected = Predictor.load(repository.folder).predict_one(**ROWS[0])
-    assert _asked(service, ROWS[0])["probabilities"] == pytest.approx(expected.probabilities)
+    assert _post(service, ROWS[0])["probabilities"] == pytest.approx(expected.probabilities)
 
 
-def test_the_service_goes_on_with_the_champion_before_one_that_cannot_be_loaded(
-    service: str, repository: ModelRepository, said: Path
-) -> None:
-    """And takes the next that can."""
+def test_service_keeps_last_champion(service: str, repository: ModelRepository, messages: Path) -> None:
+    """The service keeps the champion before a damaged one, and uses the next good one."""
     second = publishable(0.01).release(repository)
     (repository.folder / "versions" / str(second) / "model.onnx").write_bytes(b"damaged")
     deadline = time.monotonic() + 30
-    while "Version 1 goes on: " not in said.read_text():
+    while "Version 1 goes on: " not in messages.read_text():
         assert time.monotonic() < deadline
-        assert _asked(service, ROWS[0])["version"] == 1
+        assert _post(service, ROWS[0])["version"] == 1
     publishable(0.1).release(repository)
     deadline = time.monotonic() + 30
-    while _asked(service, ROWS[0])["version"] != 3:
+    while _post(service, ROWS[0])["version"] != 3:
         assert time.monotonic() < deadline
 
 
-def test_the_service_says_that_there_is_no_model(tmp_path: Path) -> None:
+def test_service_without_model(tmp_path: Path) -> None:
+    """A service without a champion exits with a sentence."""
     command = [sys.executable, str(EXAMPLES / "service.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "has no champion" in done.stderr) == (1, True)
@@ -143,10 +146,8 @@ def _client(rows: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("way", [[], ["--by-name"]])
-def test_the_client_asks_the_server_for_many_rows_at_once(
-    server: str, repository: ModelRepository, way: list[str]
-) -> None:
-    """More than it asks for at a time, and with a blank line among them."""
+def test_client_predicts(server: str, repository: ModelRepository, way: list[str]) -> None:
+    """The client predicts more rows than one batch has, and passes over blank lines."""
     done = _client("\n".join(["", *(json.dumps(row) for row in ROWS * 6)]), server, *way)
     assert (done.returncode, done.stderr) == (0, "")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -156,7 +157,8 @@ def test_the_client_asks_the_server_for_many_rows_at_once(
     assert {answer["version"] for answer in answers} == {"1"}
 
 
-def test_the_client_says_what_the_server_says_and_what_is_wrong_with_a_row(server: str) -> None:
+def test_client_errors(server: str) -> None:
+    """The client exits with the server's sentence, or with one about the wrong line."""
     row = json.dumps(ROWS[0])
     asked = {
         "The JSON of the request can't be read": _client(json.dumps(ROWS[0] | {"hue": "red"}), server),
@@ -174,14 +176,27 @@ def test_the_client_says_what_the_server_says_and_what_is_wrong_with_a_row(serve
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "")
 
 
-def test_the_client_says_when_there_is_no_server() -> None:
+def test_client_closed_output(server: str) -> None:
+    """The client ends in silence if the reader of its output has enough."""
+    command = [sys.executable, str(EXAMPLES / "client.py"), server]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, stderr = process.communicate(json.dumps(ROWS[0]), timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_client_without_server() -> None:
+    """The client says how to start a server if it reaches none."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # free again in a moment
     done = _client(json.dumps(ROWS[0]), f"http://127.0.0.1:{port}")
     assert (done.returncode, "Start the server with: make serve." in done.stderr) == (1, True)
 
 
-def test_the_client_says_when_another_server_answers(service: str) -> None:
+def test_client_of_another_server(service: str) -> None:
+    """The client asks whether another kind of server is the right one."""
     done = _client(json.dumps(ROWS[0]), service)
     assert (done.returncode, "answers 501" in done.stderr) == (1, True)
     assert done.stderr.endswith("Is it the inference server?\n")
