@@ -8,6 +8,15 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, Validatio
 
 from wine_assets.errors import ConfigurationError
 
+_CLEAR_WORDS = {
+    "Value error, ": "",
+    "a valid integer, unable to parse string as an integer": "a whole number",
+    "a valid integer, got a number with a fractional part": "a whole number",
+    "a valid number, unable to parse string as a number": "a number",
+    "Input should be": "must be",
+}
+"""What takes the place of pydantic's words, in this order."""
+
 
 class StrictModel(BaseModel):
     """A frozen model that forbids unknown fields and raises ConfigurationError, in words, for what it refuses.
@@ -30,6 +39,13 @@ class StrictModel(BaseModel):
             raise cls.error_class(" ".join(_sentence(cls, detail) for detail in error.errors())) from None
 
 
+def clear_message(message: str) -> str:
+    """Return a message of pydantic in the project's words."""
+    for clumsy, clear in _CLEAR_WORDS.items():
+        message = message.replace(clumsy, clear)
+    return message
+
+
 def _sentence(model: type[StrictModel], detail: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] in ("extra_forbidden", "invalid_key"):
@@ -39,10 +55,9 @@ def _sentence(model: type[StrictModel], detail: Mapping[str, Any]) -> str:
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _without_kind(_dotted(model, name), detail["ctx"], detail["input"]) + f" {_remedy(model, name)}"
     if not name:
-        return f"{model.config_path or model.__name__} {detail['msg'].replace('Input should be', 'must be', 1)}."
-    expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        return f"{model.config_path or model.__name__} {clear_message(detail['msg'])}."
     about = _description(model, name)
-    return f"{name} {expected}, got {detail['input']!r}{about}. {_remedy(model, name)}"
+    return f"{name} {clear_message(detail['msg'])}, got {detail['input']!r}{about}. {_remedy(model, name)}"
 
 
 def _without_kind(dotted: str, context: Mapping[str, Any], given: Any) -> str:

@@ -1,54 +1,80 @@
-"""The program `wine-assets`: every command by its name, each imported when it is there to be run."""
+"""The program `wine-assets`: the registry of its commands, each of which is one module of `commands`."""
 
+import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import typer
 
-from wine_assets.cli.commands import models, serve
+from wine_assets.cli.commands import models
 from wine_assets.cli.error_handling import handle_errors
 from wine_assets.errors import MissingExtraError
 
-_PIPELINE = {
-    "run": "Materialize what is stale, from rows to a released ONNX model, and show the result.",
-    "search": "Look for hyperparameters, and show which are the best.",
-    "home": "Make the project's Dagster home where there is none, and print where it is.",
-    "schema": "Print the JSON Schema of the hyperparameters of every family.",
-}
-"""The commands that need the extra `pipeline`, with what stands beside each in the list of commands."""
 
+class Extra(NamedTuple):
+    """An extra that a command needs, and a package that is there where it is installed."""
+
+    name: str
+    package: str
+
+
+PIPELINE, SERVE = Extra("pipeline", "dagster"), Extra("serve", "uvicorn")
+
+
+class Command(NamedTuple):
+    """A command: the function of its own name in the module of its name."""
+
+    name: str
+    extra: Extra
+    help: str
+    """The text in the list of commands, which is shown even where the extra is missing."""
+    reads_arguments: bool = False
+    """Whether the function gets the arguments as they are, instead of parsed options."""
+
+
+COMMANDS = (
+    Command("run", PIPELINE, "Materialize what is stale, from rows to a released ONNX model, and show the result."),
+    Command("search", PIPELINE, "Look for hyperparameters, and show which are the best."),
+    Command("home", PIPELINE, "Make the project's Dagster home where there is none, and print where it is."),
+    Command("schema", PIPELINE, "Print the JSON Schema of the hyperparameters of every family."),
+    Command(
+        "serve",
+        SERVE,
+        "Serve the champion by the Open Inference Protocol; `wine-assets serve --help` lists the options.",
+        reads_arguments=True,
+    ),
+)
 _ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def program() -> typer.Typer:
-    """Return the program, with what can be run by what is installed."""
+    """Return the program; a command whose extra is missing names the extra."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Wine measurements to a verified ONNX classifier, as Dagster assets.",
     )
-    for name, text in _PIPELINE.items():
-        _add(app, name, text)
-    app.command(name="serve", help=serve.HELP, context_settings=_ANY_ARGUMENTS)(serve.serve)
+    for command in COMMANDS:
+        is_missing = importlib.util.find_spec(command.extra.package) is None
+        settings = _ANY_ARGUMENTS if is_missing or command.reads_arguments else {}
+        function = _missing(command) if is_missing else _function(command)
+        app.command(name=command.name, help=command.help, context_settings=settings)(function)
     app.add_typer(models.app, name="models")
     return app
 
 
-def _add(app: typer.Typer, name: str, text: str) -> None:
-    if importlib.util.find_spec("dagster") is None:
-        app.command(name=name, help=text, context_settings=_ANY_ARGUMENTS)(_missing(name))
-        return
-    from wine_assets.cli.commands import pipeline, search
-
-    app.command(name=name, help=text)(getattr(search if name == "search" else pipeline, name))
+def _function(command: Command) -> Callable[..., None]:
+    function: Callable[..., None] = getattr(
+        importlib.import_module(f"wine_assets.cli.commands.{command.name}"), command.name
+    )
+    return function
 
 
-def _missing(name: str) -> Callable[..., None]:
+def _missing(command: Command) -> Callable[..., None]:
     @handle_errors
-    def refuse(_context: typer.Context) -> None:
-        raise MissingExtraError("pipeline", f"`wine-assets {name}`")
+    def fail(_context: typer.Context) -> None:
+        raise MissingExtraError(command.extra.name, f"`wine-assets {command.name}`")
 
-    wrapped: Any = refuse
-    return wrapped  # type: ignore[no-any-return]
+    return fail

@@ -10,13 +10,6 @@ from wine_assets.cli import signals
 from wine_assets.errors import MissingExtraError, as_sentence
 
 BAD_USAGE = 2
-_CLEARER = {
-    "Value error, ": "",
-    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
-    "Input should be a valid number, unable to parse string as a number": "must be a number",
-    "Input should be ": "",
-}
-"""What is put in place of pydantic's words."""
 
 
 def main() -> None:
@@ -80,9 +73,9 @@ def _command() -> int:
 
 def _usage_sentence(error: Exception) -> str:
     """Return what is wrong with the arguments, and where to look; nothing when typer has shown its help already."""
-    message = error.format_message().strip()  # type: ignore[attr-defined]
+    from wine_assets.config import clear_message  # typer brings pydantic, which this needs
+
+    message = clear_message(error.format_message().strip())  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "wine-assets"
-    for clumsy, clear in _CLEARER.items():
-        message = message.replace(clumsy, clear)
     return f"{as_sentence(message)} See `{command} --help`.\n" if message else ""

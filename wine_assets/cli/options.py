@@ -1,7 +1,8 @@
-"""Command-line options made from the fields of typed configs."""
+"""Command-line options made from the fields of typed configs, and messages about those fields in words of options."""
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from wine_assets.config import StrictModel
+from wine_assets.errors import WineAssetsError
 from wine_assets.evaluation.cross_validation import EvaluationParams
 from wine_assets.models.hyperparameters import MODELS
 from wine_assets.models.prediction import PredictionsParams
@@ -127,16 +129,58 @@ GROUPS: tuple[OptionGroup | FamilyOptions, ...] = (HYPERPARAMETERS, EVALUATION, 
 SEARCH_GROUPS = (OBJECTIVE, BUDGET, FAILURES, TRIAL)
 """Those of `wine-assets search`."""
 
+_FLAGS = {
+    "path": "--source",
+    "query": "--query",
+    "url": "--database",
+    "url_variable": "--database-variable",
+    "class_column": "--class-column",
+    "features": "--feature",
+    "negative_classes": "--negative-class",
+}
+_NAMES = "|".join(_FLAGS)
+_MENTIONS = (
+    re.compile(rf"()`source[.]({_NAMES})`(?: in the run config)?"),
+    re.compile(rf"\b([Cc]heck |[Cc]hange |[Uu]se |[Ww]ith |[Ii]n |[Aa]s )`({_NAMES})`(?: in the run config)?"),
+    re.compile(rf"()`({_NAMES})`(?= names | must leave | must be one | must not hold | otherwise)"),
+)
+"""Where a message means the field: a column of the user's may have the same name, and keeps it."""
+_SEARCHED = (
+    (
+        re.compile(r"(Change )?`space[.]\w+[.](\w+)` to (\w+)"),
+        lambda mention: f"{'Give ' if mention[1] else ''}--space {mention[2]}={mention[3]}",
+    ),
+    (re.compile(r"`space[.]\w+(?:[.]\w+)?`(?: in the run config)?"), lambda _: "--space"),
+    (re.compile(r"`space` in the run config"), lambda _: "--family"),
+    (
+        re.compile(r"`(?:search|strategy|backend)[.](\w+)`(?: in the run config)?"),
+        lambda mention: "--" + mention[1].replace("_", "-"),
+    ),
+)
+"""Where a message means a field of a search."""
+_PHRASES = {
+    "`scaler: standard`": "--scaler standard",
+    "a smaller `C`": "a smaller --C",
+    "a smaller `max_iter`": "a smaller --max-iter",
+}
+
 
 def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of `groups` to a command; it gets those that belong to none of its arguments as `options`."""
+    """Add the options of `groups` to a command, which gets those that belong to none of its arguments as `options`.
+
+    The errors of the command name options where they mean fields.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         made = [parameter for group in groups for parameter in group.parameters()]
 
         def call(**options: Any) -> None:
-            command(**options)
+            try:
+                command(**options)
+            except WineAssetsError as error:
+                error.args = (in_flags(str(error)),)
+                raise
 
         call.__doc__, call.__name__ = command.__doc__, command.__name__
         keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -145,6 +189,16 @@ def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Cal
         return call
 
     return decorate
+
+
+def in_flags(message: str) -> str:
+    """Return a message with options in place of the fields that they set."""
+    message = functools.reduce(lambda text, group: group.in_flags(text), (*GROUPS, *SEARCH_GROUPS), message)
+    message = functools.reduce(
+        lambda text, mention: mention.sub(lambda found: found[1] + _FLAGS[found[2]], text), _MENTIONS, message
+    )
+    message = functools.reduce(lambda text, searched: searched[0].sub(searched[1], text), _SEARCHED, message)
+    return functools.reduce(lambda text, phrase: text.replace(*phrase), _PHRASES.items(), message)
 
 
 def _family(model: type[StrictModel]) -> str:

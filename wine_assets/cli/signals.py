@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from wine_assets.compute.signals import STOPPING
+
 STATUS_OF_A_SIGNAL = 128
 """What a shell adds to a signal's number in the exit status of a program that the signal ended."""
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _READ_BYTES = 4096
 
 
@@ -32,7 +33,7 @@ def watch() -> Iterator[None]:
     _Watch.reader, writer = os.pipe()
     for end in (_Watch.reader, writer):
         os.set_blocking(end, False)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _STOPPING}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPPING}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         with _without_echoes():
@@ -51,7 +52,7 @@ def first() -> signal.Signals | None:
     if _Watch.first is None and _Watch.reader is not None:
         with contextlib.suppress(BlockingIOError):
             numbers = os.read(_Watch.reader, _READ_BYTES)
-            _Watch.first = next((signal.Signals(number) for number in numbers if number in _STOPPING), None)
+            _Watch.first = next((signal.Signals(number) for number in numbers if number in STOPPING), None)
     return _Watch.first
 
 

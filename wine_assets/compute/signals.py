@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a process to stop: Ctrl-C's, and that of `kill`, `timeout` and container engines."""
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def raise_keyboard_interrupt() -> Iterator[Callable[[], None]]:
         for number in handlers:
             signal.signal(number, stop)
 
-    handlers = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in STOPPING if callable(handler := signal.getsignal(number))}
     try:
         install()
         yield install

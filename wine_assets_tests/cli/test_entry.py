@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wine_assets.cli.commands import training
+from wine_assets.cli.commands import run
 from wine_assets.orchestration import instance
 from wine_assets_tests.support.command_line import called, is_sentence
 
@@ -16,6 +16,8 @@ from wine_assets_tests.support.command_line import called, is_sentence
     [
         (["run", "--C", "x"], ["'--C'", "must be a number, got 'x'", "`wine-assets run --help`"]),
         (["run", "--folds", "2.5"], ["'--folds'", "must be a whole number, got '2.5'"]),
+        (["models", "prune", "--keep", "0"], ["'--keep'", "must be greater than or equal to 1"]),
+        (["models", "show", "x"], ["'[VERSION]'", "must be a whole number"]),
         (["run", "--C"], ["'--C' requires an argument"]),
         (["run", "--solver", "adam"], ["'--solver'", "'adam' is not one of 'lbfgs'"]),
         (["run", "--Cc", "1"], ["--Cc", "(Possible options: --C)"]),
@@ -48,13 +50,21 @@ def test_what_succeeds_has_status_0(arguments: list[str]) -> None:
     assert (ended.status, ended.err) == (0, "")
 
 
-@pytest.mark.parametrize("missing", ["typer", "dagster"])
-def test_a_missing_extra_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [
+        ("typer", "run", "pipeline"),
+        ("typer", "models", "serve"),
+        ("dagster", "run", "pipeline"),
+        ("uvicorn", "serve", "serve"),
+    ],
+)
+def test_a_missing_extra_is_named(missing: str, command: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
-    ended = called("run")
+    ended = called(command)
     assert ended.status == 2
-    assert "pip install 'wine-assets[pipeline]'" in ended.err
+    assert f"pip install 'wine-assets[{extra}]'" in ended.err
 
 
 @pytest.fixture
@@ -81,7 +91,7 @@ def test_debug_is_recommended_by_the_commands_that_have_it(monkeypatch: pytest.M
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(training, "run", fail)
+    monkeypatch.setattr(run, "materialize", fail)
     assert called("run").err.endswith("RuntimeError: the disk is gone. Add --debug to see where.\n")
 
 
@@ -108,13 +118,13 @@ def test_a_signal_that_was_taken_for_a_failure_counts_as_a_signal(
 ) -> None:
     """Dagster records the step as failed and goes on; the command has a status of its own then."""
 
-    def run(*_: Any, **__: Any) -> bool:
+    def materialize(*_: Any, **__: Any) -> bool:
         before = signal.signal(signal.SIGINT, lambda *_: None)
         os.kill(os.getpid(), signal.SIGINT)
         signal.signal(signal.SIGINT, before)
         return False
 
-    monkeypatch.setattr(training, "run", run)
+    monkeypatch.setattr(run, "materialize", materialize)
     assert called("run").status == 130
 
 

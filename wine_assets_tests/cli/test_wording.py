@@ -1,6 +1,6 @@
 import pytest
 
-from wine_assets.cli import wording
+from wine_assets.cli.options import in_flags
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from wine_assets.cli import wording
     ],
 )
 def test_a_message_names_options_where_it_means_fields(message: str, worded: str) -> None:
-    assert wording.in_flags(message) == worded
+    assert in_flags(message) == worded
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_a_message_names_options_where_it_means_fields(message: str, worded: str
     ],
 )
 def test_a_column_that_is_called_as_a_field_keeps_its_name(message: str) -> None:
-    assert wording.in_flags(message) == message
+    assert in_flags(message) == message

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from wine_assets.cli import data_options, job_config, signals, wording
+from wine_assets.cli import data_options, job_config, signals
 from wine_assets.cli.error_handling import FAILED, handle_errors
-from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, with_options
+from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, in_flags, with_options
 from wine_assets.cli.output import terminal
 from wine_assets.cli.output.trials_progress import TrialsProgress
 from wine_assets.errors import SearchError
@@ -23,9 +23,8 @@ def _option(*names: str, text: str, default: str = "") -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_PANEL, show_default=default or False)
 
 
-@with_options(SEARCH_GROUPS)
 @handle_errors
-@wording.spoken_in_flags
+@with_options(SEARCH_GROUPS)
 def search(  # noqa: PLR0913 - a command has as many arguments as a user has options
     *,
     strategy: Annotated[
@@ -213,7 +212,7 @@ def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     names = ("metric", "trials", "finished", "pruned", "failed", "seconds_of_trials", "best", "simplest", "nested")
     return {
         "status": "succeeded" if finished.success else "failed",
-        "error": wording.in_flags(finished.error),
+        "error": in_flags(finished.error),
         "run_id": finished.run_id,
         **{name: metadata.get(name) for name in names},
         "table": metadata.get("path"),

@@ -26,7 +26,7 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def hear(self, event: Any) -> None:
+    def on_event(self, event: Any) -> None:
         """Take note of a Dagster event."""
         if event.is_step_start:
             self._spinner.update(text=f"{event.step_key} ...")

@@ -9,7 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from wine_assets.cli import job_config, wording
+from wine_assets.cli import job_config
+from wine_assets.cli.options import in_flags
 from wine_assets.cli.output import terminal
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
     released = shown.get("released_model", {})
     return {
         "status": "nothing to do" if finished is None else "succeeded" if finished.success else "failed",
-        "error": "" if finished is None else wording.in_flags(finished.error),
+        "error": "" if finished is None else in_flags(finished.error),
         "run_id": None if finished is None else finished.run_id,
         "launched": plan.launched,
         "made": made,
@@ -82,7 +83,7 @@ def result(assets: Assets, plan: Plan, finished: Any) -> dict[str, Any]:
 def _warnings(assets: Assets) -> dict[str, str]:
     """Return what each asset's materialization warned of, by its name."""
     said = {name: str(metadata.get("warnings") or "none") for name, metadata in assets.items()}
-    return {name: wording.in_flags(text) for name, text in said.items() if text != "none"}
+    return {name: in_flags(text) for name, text in said.items() if text != "none"}
 
 
 def _is_of_what_is_shown(assets: Assets, name: str) -> bool:

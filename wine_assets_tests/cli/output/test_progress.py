@@ -42,7 +42,7 @@ def output() -> Iterator[io.StringIO]:
 def lines(output: io.StringIO, events: list[dg.DagsterEvent], **terminal: Any) -> list[str]:
     with Lines(Console(file=output, width=80, **terminal), total=2) as shown:
         for event in events:
-            shown.hear(event)
+            shown.on_event(event)
     return output.getvalue().splitlines()
 
 

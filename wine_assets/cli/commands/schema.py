@@ -1,0 +1,11 @@
+"""`wine-assets schema`: prints the JSON Schema of the hyperparameters."""
+
+import json
+import sys
+
+from wine_assets.models.hyperparameters import json_schema
+
+
+def schema() -> None:
+    """Print the JSON Schema of the hyperparameters of every family."""
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
