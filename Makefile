@@ -42,7 +42,7 @@ clean:
 # Each environment is made once, and again when what it is made of changes.
 $(BIN)/python:
 	@echo "Making $(VENV)"
-	@if command -v uv > /dev/null; then uv venv --quiet --python $(PYTHON) $(VENV); \
+	@if command -v uv > /dev/null; then uv venv --quiet --seed --python $(PYTHON) $(VENV); \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt uv; fi
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
