@@ -1,9 +1,12 @@
-"""What the documents name exists: the targets of links, paths in the code, and one page for each decision."""
+"""The documents name what exists: links, paths, flags of the server, and one page for each decision."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
+
+from wine_assets.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -39,3 +42,13 @@ def test_decision_form(page: Path) -> None:
     assert re.match(r"Status: (accepted|superseded)", status)
     headings = re.findall(r"^## (\w+)$", page.read_text(), re.MULTILINE)
     assert headings == ["Context", "Decision", "Consequence", "Evidence"]
+
+
+def test_server_flags_are_documented() -> None:
+    """The guide has a row for each flag of the server, in the order of the settings, with its default."""
+    _, _, rest = (ROOT / "docs" / "guide.md").read_text().partition("| flag | meaning | default |\n")
+    rows = re.findall(r"^\| `--([a-z-]+)` \| .* \| `?(.*?)`? \|$", rest.partition("\n\n")[0], re.MULTILINE)
+    fields = dataclasses.fields(ServeSettings)
+    assert [flag.replace("-", "_") for flag, _ in rows] == [field.name for field in fields]
+    defaults = {field.name: f"{field.default:.15g}" for field in fields if type(field.default) in (int, float)}
+    assert {flag.replace("-", "_"): default for flag, default in rows}.items() >= defaults.items()
