@@ -26,7 +26,7 @@ LIBRARIES = (
     "pandas", "pandera.pandas", "pandera.backends.pandas.builtin_checks", "pyarrow.parquet", "rich.console", "skl2onnx",
     "sklearn.calibration", "sklearn.datasets", "sklearn.inspection", "sklearn.linear_model", "sklearn.metrics",
     "sklearn.model_selection", "sklearn.pipeline", "sklearn.preprocessing", "skops.io", "sqlalchemy", "threadpoolctl",
-    "typer", "wine_assets.cli.commands.pipeline", "wine_assets.cli.commands.training", "wine_assets.data.columns",
+    "typer", "wine_assets.cli.commands.run", "wine_assets.data.columns",
     "wine_assets.orchestration.assets.search", "wine_assets.orchestration.jobs", "wine_assets.orchestration.resources",
     "wine_assets.orchestration.sensors", "wine_assets.reports.evaluation_report",
 )  # fmt: skip
