@@ -81,12 +81,12 @@ def fingerprint() -> dict[str, float]:
 
 
 def _pipeline(path: Path) -> dict[str, float]:
-    from wine_assets.data import checks, dataset, sources
+    from wine_assets.data import dataset, sources, validation
 
     start = time.perf_counter()
     table = sources.load(sources.FileSource(path=str(path)))
     loaded = time.perf_counter()
-    outcomes = checks.validate(table.frame, table.layout)
+    outcomes = validation.validate(table.frame, table.layout)
     validated = time.perf_counter()
     binarized = dataset.binarize(table.frame, dataset.BinarizeParams())
     end = time.perf_counter()

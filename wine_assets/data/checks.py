@@ -1,41 +1,34 @@
-"""Checks that rows must pass before anything is learned from them."""
+"""The checks that rows must pass before a model learns from them, each of which is one object."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.data.dataset import TARGET
 from wine_assets.data.duplicates import duplicate_rows
-from wine_assets.data.findings import FINDERS, FIRST_ROWS, LARGEST, MIN_ROWS_PER_CLASS, REMEDIES, Finding, outside
-from wine_assets.data.wine_columns import FEATURES, PHYSICAL_RANGES
-from wine_assets.errors import DataError
+from wine_assets.data.wine_columns import PHYSICAL_RANGES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
+FIRST_ROWS = 5
+"""How many rows, columns and labels a sentence lists."""
+LARGEST = 3.4028234663852886e38
+"""The largest number that a float32 holds, which is what models take."""
 MIN_CLASSES = 2
+MIN_ROWS_PER_CLASS = 2
+_EXAMPLE_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class CheckSpec:
-    """A check by its name: a blocking one stops what is downstream, the others warn."""
+    """What a check is called and what it promises; a blocking one stops what is downstream, the others warn."""
 
     name: str
     description: str
     blocking: bool
-
-
-CHECKS = (
-    CheckSpec("readable", "The source can be read: it is there, whole, and what it says it is.", blocking=True),
-    CheckSpec("columns", "Every expected column is there once, in order, and no other.", blocking=True),
-    CheckSpec("types", "Features are numbers, class labels are integers or text.", blocking=True),
-    CheckSpec(
-        "finite", "No feature has a missing or an infinite value, or one too large for a float32.", blocking=True
-    ),
-    CheckSpec("classes", "Every row has a class; there are two or more, with two or more rows each.", blocking=True),
-    CheckSpec("ranges", "Values of wine features are physically possible.", blocking=False),
-    CheckSpec("duplicates", "No row equals an earlier one.", blocking=False),
-)
 
 
 @dataclass(frozen=True)
@@ -49,104 +42,69 @@ class CheckResult:
     metadata: dict[str, int | float | str] = field(default_factory=dict)
 
 
-def schema(features: Sequence[str], layout: str) -> Any:
-    """Return the one pandera schema of a table: numeric features in this order, then the class column `target`.
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one column, and in which rows, counted from 0; no rows if it is the column itself."""
 
-    Every check takes a whole column (or the frame) and answers with one boolean, so that a column with a million
-    bad values costs no more than a good one.
-    """
-    import pandera.pandas as pa
+    column: str
+    clause: str
+    rows: "np.ndarray[Any, Any] | Sequence[int]" = ()
 
-    ranges = PHYSICAL_RANGES if layout == "wine" else {}
-    columns = {name: pa.Column(checks=_feature_checks(ranges.get(name)), nullable=True) for name in features}
-    columns[TARGET] = pa.Column(checks=[_check("types", _is_label), _check("classes", _are_classes)], nullable=True)
-    return pa.DataFrameSchema(
-        columns,
-        checks=[_check("duplicates", lambda frame: not len(duplicate_rows(frame)))],
-        strict=True,
-        ordered=True,
-        unique_column_names=True,
-        coerce=False,
-    )
+    def sentence(self) -> str:
+        """Return the clause with the numbers of the first rows."""
+        if not len(self.rows):
+            return self.clause
+        shown = ", ".join(str(row) for row in self.rows[:FIRST_ROWS])
+        return f"{self.clause} (first rows, counted from 0: {shown})"
 
 
-def validate(frame: "pd.DataFrame", layout: str, features: Sequence[str] = ()) -> list[CheckResult]:
-    """Return the outcome of every check that could be evaluated, never raising for what the rows hold.
+@dataclass(frozen=True, kw_only=True)
+class DataCheck(CheckSpec):
+    """A check of rows: fast tests of whole columns, and a slower finder of what is wrong, where a test fails."""
 
-    `layout` is "wine" or "table"; `features` are the expected ones, by default the wine's or else the frame's own.
-    A check is left out when an earlier one found the columns, or their types, unfit for it.
-    """
-    expected = list(features) or _expected(frame, layout)
-    failed = _failed_checks(schema(expected, layout), frame)
-    outcomes = []
-    for spec in CHECKS[1:]:
-        columns = expected if spec.name == "columns" else failed.get(spec.name, [])
-        outcomes.append(_failing(spec, frame, columns) if spec.name in failed else _passing(spec, frame))
-        if spec.name in ("columns", "types") and spec.name in failed:
-            break
-    return outcomes
-
-
-def failure(outcomes: Sequence[CheckResult]) -> DataError | None:
-    """Return one error with the sentences of all blocking checks that failed, or None when none did."""
-    sentences = [outcome.message for outcome in outcomes if outcome.blocking and not outcome.passed]
-    return DataError(" ".join(sentences)) if sentences else None
+    find: "Callable[[pd.DataFrame, list[str]], list[Finding]]"
+    """Takes the frame and the columns whose test failed."""
+    remedy: str
+    """A sentence that says what to do."""
+    feature_test: "Callable[[pd.Series[Any]], bool] | None" = None
+    """Takes a feature; True if it passes."""
+    label_test: "Callable[[pd.Series[Any]], bool] | None" = None
+    """Takes the class column."""
+    frame_test: "Callable[[pd.DataFrame], bool] | None" = None
+    """Takes the whole frame."""
+    for_wine_alone: bool = False
+    """Whether features of other tables than the wine data are not tested."""
+    is_required_by_others: bool = False
+    """Whether the checks after it are left out if it fails."""
 
 
-def _passing(spec: CheckSpec, frame: "pd.DataFrame") -> CheckResult:
-    message = f"{spec.description[:-1]} ({len(frame)} rows)."
-    return CheckResult(spec.name, passed=True, blocking=spec.blocking, message=message, metadata={"rows": len(frame)})
+# --- columns: there is no test, because the schema itself compares the columns
 
 
-def _failing(spec: CheckSpec, frame: "pd.DataFrame", columns: list[str]) -> CheckResult:
-    findings = FINDERS[spec.name](frame, columns)
-    shown = "; ".join(finding.sentence() for finding in findings[:FIRST_ROWS])
-    more = f"; and {len(findings) - FIRST_ROWS} more columns" if len(findings) > FIRST_ROWS else ""
-    verdict = "failed" if spec.blocking else "warns"
-    message = f"Check `{spec.name}` {verdict}: {shown}{more}. {REMEDIES[spec.name]}"
-    metadata = _metadata(frame, findings)
-    return CheckResult(spec.name, passed=False, blocking=spec.blocking, message=message, metadata=metadata)
+def _unfit_columns(frame: "pd.DataFrame", expected: list[str]) -> list[Finding]:
+    counts = Counter(str(name) for name in frame.columns)
+    wanted = [*expected, TARGET]
+    findings = [Finding(name, f"the column `{name}` is missing") for name in wanted if name not in counts]
+    findings += [Finding(name, f"the column `{name}` is not expected") for name in counts if name not in wanted]
+    findings += [Finding(name, f"the column `{name}` occurs {n} times") for name, n in counts.items() if n > 1]
+    return findings or [
+        Finding(name, f"the column `{name}` is in place {place}, where `{right}` belongs")
+        for place, (name, right) in enumerate(zip(counts, wanted, strict=True), start=1)
+        if name != right
+    ]
 
 
-def _metadata(frame: "pd.DataFrame", findings: Sequence[Finding]) -> dict[str, int | float | str]:
-    rows = sorted({int(row) for finding in findings for row in finding.rows[:FIRST_ROWS]})[:FIRST_ROWS]
-    return {
-        "rows": len(frame),
-        "columns": ", ".join(finding.column for finding in findings),
-        "count": sum(len(finding.rows) for finding in findings) or len(findings),
-        "first_rows": ", ".join(map(str, rows)),
-    }
+COLUMNS = DataCheck(
+    name="columns",
+    description="Every expected column is there once, in order, and no other.",
+    blocking=True,
+    find=_unfit_columns,
+    remedy="Add, rename or remove columns at the source, or name the ones to use in `features`.",
+    is_required_by_others=True,
+)
 
 
-def _check(name: str, function: Callable[[Any], bool]) -> Any:
-    import pandera.pandas as pa
-
-    return pa.Check(function, name=name, element_wise=False, ignore_na=False)
-
-
-def _feature_checks(limits: tuple[float, float] | None) -> list[Any]:
-    checks = [_check("types", _is_numeric), _check("finite", _is_finite)]
-    return [*checks, _check("ranges", lambda column: _is_within(column, *limits))] if limits else checks
-
-
-def _expected(frame: "pd.DataFrame", layout: str) -> list[str]:
-    own = (str(name) for name in frame.columns if name != TARGET)
-    return list(FEATURES) if layout == "wine" else list(dict.fromkeys(own))
-
-
-def _failed_checks(expectations: Any, frame: "pd.DataFrame") -> dict[str, list[str]]:
-    """Map each failed check to the columns it failed for. What pandera finds about the frame is check `columns`."""
-    from pandera.errors import SchemaErrors
-
-    try:
-        expectations.validate(frame, lazy=True, inplace=True)
-    except SchemaErrors as errors:
-        failed: dict[str, list[str]] = {}
-        for error in errors.schema_errors:
-            name = getattr(error.check, "name", None) or "columns"
-            failed.setdefault(name, []).append(str(getattr(error, "column_name", None)))
-        return failed
-    return {}
+# --- types
 
 
 def _is_numeric(column: "pd.Series[Any]") -> bool:
@@ -164,6 +122,44 @@ def _is_label(column: "pd.Series[Any]") -> bool:
     return column.dtype.kind in "iu" or is_string_dtype(column.dropna())
 
 
+def _wrong_number(column: "pd.Series[Any]") -> Finding:
+    import pandas as pd
+
+    name, text = str(column.name), column.astype("str")
+    bad = _positions(pd.to_numeric(text, errors="coerce").isna() & column.notna())
+    if not len(bad):
+        return Finding(name, f"`{name}` holds its numbers as {column.dtype}, not as float64 or int64")
+    example = str(text.iloc[bad[0]])[:_EXAMPLE_LENGTH]
+    return Finding(name, f"`{name}` must hold numbers, and {_many(len(bad), 'row')} none, such as '{example}'", bad)
+
+
+def _wrong_label(column: "pd.Series[Any]") -> Finding:
+    import numpy as np
+
+    if column.dtype.kind != "f":
+        return Finding(TARGET, f"`{TARGET}` must hold integers or text as class labels, and holds {column.dtype}")
+    bad = np.flatnonzero(~((column % 1 == 0) | column.isna()).to_numpy())
+    clause = f"`{TARGET}` must hold integers or text as class labels, and {_many(len(bad), 'row')} a fraction"
+    return Finding(TARGET, f"{clause}, such as {column.iloc[bad[0]]:g}", bad)
+
+
+TYPES = DataCheck(
+    name="types",
+    description="Features are numbers, class labels are integers or text.",
+    blocking=True,
+    feature_test=_is_numeric,
+    label_test=_is_label,
+    find=lambda frame, columns: [
+        _wrong_label(frame[name]) if name == TARGET else _wrong_number(frame[name]) for name in columns
+    ],
+    remedy="Correct these values at the source, or leave the column out with `features`.",
+    is_required_by_others=True,
+)
+
+
+# --- finite
+
+
 def _extremes(column: "pd.Series[Any]") -> tuple[float, float]:
     """Return minimum and maximum, which are NaN when any value is; so neither needs a copy of the column."""
     import numpy as np
@@ -179,14 +175,137 @@ def _is_finite(column: "pd.Series[Any]") -> bool:
     return all(abs(extreme) <= LARGEST for extreme in _extremes(column))  # False for NaN
 
 
-def _is_within(column: "pd.Series[Any]", low: float, high: float) -> bool:
-    """Tell whether all values are within the limits; values that aren't finite are another check's matter."""
-    if not _is_numeric(column) or not len(column):
-        return True
-    least, most = _extremes(column)
-    return (low <= least and most <= high) or not len(outside(column, low, high))
+def _not_finite(column: "pd.Series[Any]") -> Finding:
+    import numpy as np
+
+    values = column.to_numpy()
+    rows = np.flatnonzero(~(np.abs(values) <= LARGEST))
+    missing, infinite = (int(test(values[rows]).sum()) for test in (np.isnan, np.isinf))
+    too_large = len(rows) - missing - infinite
+    counts = {"missing (NaN)": missing, "infinite": infinite, f"too large (beyond {LARGEST:.3g})": too_large}
+    kinds = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return Finding(str(column.name), f"`{column.name}` has {kinds} {'value' if len(rows) == 1 else 'values'}", rows)
+
+
+FINITE = DataCheck(
+    name="finite",
+    description="No feature has a missing or an infinite value, or one too large for a float32.",
+    blocking=True,
+    feature_test=_is_finite,
+    find=lambda frame, columns: [_not_finite(frame[name]) for name in columns],
+    remedy="Fill these values or remove these rows at the source, or leave the column out with `features`.",
+)
+
+
+# --- classes
 
 
 def _are_classes(column: "pd.Series[Any]") -> bool:
     sizes = column.value_counts(dropna=False)
     return len(sizes) >= MIN_CLASSES and sizes.min() >= MIN_ROWS_PER_CLASS and not column.hasnans
+
+
+def _unfit_classes(frame: "pd.DataFrame", _: list[str]) -> list[Finding]:
+    """Find no rows, rows without a class, one class only, and classes that are too small."""
+    if not len(frame):
+        return [Finding(TARGET, "the table has no rows")]
+    labels, findings = frame[TARGET], []
+    if len(missing := _positions(labels.isna())):
+        findings.append(Finding(TARGET, f"{_many(len(missing), 'row')} no class in `{TARGET}`", missing))
+    sizes = labels.value_counts()
+    if len(sizes) == 1:
+        findings.append(Finding(TARGET, f"`{TARGET}` has one class only, '{sizes.index[0]}'"))
+    if small := list(sizes[sizes < MIN_ROWS_PER_CLASS].index):
+        shown = ", ".join(f"'{label}'" for label in small[:FIRST_ROWS])
+        rows = _positions(labels.isin(small))
+        findings.append(Finding(TARGET, f"{_many(len(small), 'class')} a single row ({shown})", rows))
+    return findings
+
+
+CLASSES = DataCheck(
+    name="classes",
+    description="Every row has a class; there are two or more, with two or more rows each.",
+    blocking=True,
+    label_test=_are_classes,
+    find=_unfit_classes,
+    remedy="Every class needs two rows or more, and every row a class: correct the class column or the query.",
+)
+
+
+# --- ranges
+
+
+def _outside(column: "pd.Series[Any]") -> "np.ndarray[Any, Any]":
+    """Return the positions of the finite values that no wine can have."""
+    import numpy as np
+
+    low, high = PHYSICAL_RANGES[str(column.name)]
+    values = column.to_numpy()
+    return np.flatnonzero(((values < low) & (values != -np.inf)) | ((values > high) & (values != np.inf)))
+
+
+def _is_within_range(column: "pd.Series[Any]") -> bool:
+    """Tell whether all values are physically possible; values that aren't finite are another check's matter."""
+    if column.name not in PHYSICAL_RANGES or not _is_numeric(column) or not len(column):
+        return True
+    low, high = PHYSICAL_RANGES[str(column.name)]
+    least, most = _extremes(column)
+    return (low <= least and most <= high) or not len(_outside(column))
+
+
+def _out_of_range(column: "pd.Series[Any]") -> Finding:
+    low, high = PHYSICAL_RANGES[str(column.name)]
+    rows = _outside(column)
+    values = "value" if len(rows) == 1 else "values"
+    return Finding(str(column.name), f"`{column.name}` has {len(rows)} {values} outside {low:g} to {high:g}", rows)
+
+
+RANGES = DataCheck(
+    name="ranges",
+    description="Values of wine features are physically possible.",
+    blocking=False,
+    feature_test=_is_within_range,
+    for_wine_alone=True,
+    find=lambda frame, columns: [_out_of_range(frame[name]) for name in columns],
+    remedy="Check their unit and the decimal point.",
+)
+
+
+# --- duplicates
+
+
+def _repeated_rows(frame: "pd.DataFrame", _: list[str]) -> list[Finding]:
+    rows = duplicate_rows(frame)
+    verb = "row equals" if len(rows) == 1 else "rows equal"
+    return [Finding("all", f"{len(rows)} {verb} an earlier one", rows)]
+
+
+DUPLICATES = DataCheck(
+    name="duplicates",
+    description="No row equals an earlier one.",
+    blocking=False,
+    frame_test=lambda frame: not len(duplicate_rows(frame)),
+    find=_repeated_rows,
+    remedy="Remove them at the source, unless they are measurements of their own.",
+)
+
+
+# --- all of them, in the order in which they are made
+
+
+READABLE = CheckSpec("readable", "The source can be read: it is there, whole, and what it says it is.", blocking=True)
+"""Made by reading, before there are rows."""
+DATA_CHECKS = (COLUMNS, TYPES, FINITE, CLASSES, RANGES, DUPLICATES)
+CHECKS: tuple[CheckSpec, ...] = (READABLE, *DATA_CHECKS)
+
+
+def _positions(mask: "pd.Series[bool]") -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    return np.flatnonzero(mask.to_numpy())
+
+
+def _many(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun} has"
+    return f"{count} {noun}{'es' if noun.endswith('s') else 's'} have"

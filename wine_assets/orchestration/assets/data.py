@@ -1,7 +1,7 @@
 """The data group: rows as they are measured, and with two classes."""
 
 from wine_assets.compute.request import ComputeRequest
-from wine_assets.data import checks, dataset, sources
+from wine_assets.data import checks, dataset, sources, validation
 from wine_assets.orchestration import metadata
 from wine_assets.orchestration.configs import BinarizedWineConfig, RawWineConfig
 from wine_assets.orchestration.steps import Frame, Made, step
@@ -20,7 +20,7 @@ def raw_wine(config: RawWineConfig) -> Made:
     source = sources.load(config.source)
     return Made(
         source.frame,
-        outcomes=checks.validate(source.frame, source.layout),
+        outcomes=validation.validate(source.frame, source.layout),
         identity={"fingerprint": source.fingerprint},
         metadata={
             **metadata.frame(source.frame),
