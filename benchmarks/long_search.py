@@ -18,9 +18,9 @@ from measure import Figure
 
 FAMILY = "gradient_boosting"
 OVER = {
-    "learning_rate": {"kind": "log_uniform", "low": 0.01, "high": 0.5},
-    "max_iter": {"kind": "integer", "low": 20, "high": 120},
-    "max_leaf_nodes": {"kind": "integer", "low": 4, "high": 31},
+    "learning_rate": {"kind": "float", "log": True, "low": 0.01, "high": 0.5},
+    "max_iter": {"kind": "int", "low": 20, "high": 120},
+    "max_leaf_nodes": {"kind": "int", "low": 4, "high": 31},
 }
 TRIALS, FOLDS, SPEED = 200, 10, 0.9
 MANY, FEW, GROWTH_MB, REPORT_MB = 10_000, 100, 50.0, 2.0
@@ -81,8 +81,8 @@ def cheap(trials: str) -> dict[str, float]:
     from wine_assets.search.backends.registry import PoolBackend
 
     over = {
-        "C": {"kind": "log_uniform", "low": 1e-4, "high": 1e2},
-        "tol": {"kind": "uniform", "low": 1e-5, "high": 0.1},
+        "C": {"kind": "float", "log": True, "low": 1e-4, "high": 1e2},
+        "tol": {"kind": "float", "low": 1e-5, "high": 0.1},
     }
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
         first: list[float] = []
@@ -103,7 +103,7 @@ def _search(folder: Path, spaces: dict[str, Any], trials: int, folds: int) -> An
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     search = {
         "strategy": {"kind": "random"},
-        "space": {family: {"over": over} for family, over in spaces.items()},
+        "space": {family: {"parameters": over} for family, over in spaces.items()},
         "objective": {"folds": folds},
         "budget": {"trials": trials},
     }

@@ -105,11 +105,11 @@ def ours() -> Any:
     """Search with the pool and fit the best, then tell the scores."""
     from wine_assets.workflow import search_workflow
 
-    over = {"C": {"kind": "choice", "values": VALUES}, "scaler": {"kind": "choice", "values": ["none"]}}
+    over = {"C": {"kind": "categorical", "values": VALUES}, "scaler": {"kind": "categorical", "values": ["none"]}}
     tuned = search_workflow(
         {
             "strategy": {"kind": "grid"},
-            "space": {"logistic_regression": {"over": over}},
+            "space": {"logistic_regression": {"parameters": over}},
             "objective": {"folds": FOLDS},
             "budget": {},
         }
@@ -216,7 +216,7 @@ def _fixed(costs: list[tuple[float, float]]) -> float:
 def _short_trials(record: Callable[[Any], None] = lambda _: None) -> tuple[Any, Any]:
     """Return a study of short trials, and what they have in common."""
     from wine_assets.data import dataset, sources
-    from wine_assets.search.objective import ObjectiveParams
+    from wine_assets.search.objective import Direction, ObjectiveParams
     from wine_assets.search.space import Space
     from wine_assets.search.strategies import Random
     from wine_assets.search.study import Budget, Study
@@ -224,7 +224,7 @@ def _short_trials(record: Callable[[Any], None] = lambda _: None) -> tuple[Any, 
 
     frame = dataset.binarize(sources.load(sources.BundledSource()).frame, dataset.BinarizeParams())
     X, y = dataset.features_and_target(frame)
-    study = Study(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, 1, record=record)
+    study = Study(Random(Space.checked({}), 0), Budget(trials=OVERHEAD_TRIALS), 0, Direction.MINIMIZE, record=record)
     return study, TrialContext(X, y, ObjectiveParams(folds=2), ("logistic_regression",))
 
 

@@ -34,7 +34,12 @@ class DistributionConfig(dg.Config, Distribution):
 class FamilySpaceConfig(dg.Config, FamilySpace):
     """What is searched over within one family."""
 
-    over: dict[str, DistributionConfig] = Field(default={}, description="what each hyperparameter is drawn from")  # type: ignore[assignment]  # a form of its own
+    parameters: dict[str, DistributionConfig] = Field(  # type: ignore[assignment]  # a form of its own
+        default={}, description="what each searched hyperparameter is drawn from"
+    )
+    over: dict[str, DistributionConfig] = Field(  # type: ignore[assignment]  # a form of its own
+        default={}, exclude=True, description="the deprecated name of `parameters`"
+    )
 
 
 class ObjectiveConfig(dg.Config, ObjectiveParams):

@@ -35,7 +35,7 @@ def importances(result: SearchResult, family: str, space: FamilySpace) -> dict[s
     trials = _of(result, family)
     if len(trials) < _ENOUGH or not names:
         return {}
-    points = np.array([[_place(space.over[name], trial.parameters[name]) for name in names] for trial in trials])
+    points = np.array([[_place(space.parameters[name], trial.parameters[name]) for name in names] for trial in trials])
     losses = np.array([result.loss(trial) for trial in trials])
     trees = ExtraTreesRegressor(_TREES, random_state=0).fit(points, losses)
     shares = dict(zip(names, map(float, trees.feature_importances_), strict=True))
@@ -44,7 +44,7 @@ def importances(result: SearchResult, family: str, space: FamilySpace) -> dict[s
 
 def varied(space: FamilySpace) -> list[str]:
     """Return the hyperparameters that have more than one value."""
-    return [name for name, spread in space.over.items() if len(spread.ends()) > 1]
+    return [name for name, spread in space.parameters.items() if len(spread.ends()) > 1]
 
 
 def picture(result: SearchResult, space: dict[str, FamilySpace]) -> bytes:
@@ -71,7 +71,7 @@ def picture(result: SearchResult, space: dict[str, FamilySpace]) -> bytes:
         for place, field in enumerate(sliced[name]):
             column = 2 * (place % 3)
             axes = figure.add_subplot(grid[row + 1 + place // 3, column : column + 2])
-            _draw_slice(axes, result, _of(result, name), field, space[name].over[field])
+            _draw_slice(axes, result, _of(result, name), field, space[name].parameters[field])
         row += 1 + _rows_of(sliced[name])
     canvas: Any = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def _draw_history(axes: Any, result: SearchResult) -> None:
     finished, best = result.finished, result.best
     numbers = np.array([trial.number for trial in finished])
     means = np.array([trial.mean for trial in finished])
-    running = np.minimum.accumulate(result.objective.sign * means) * result.objective.sign
+    running = np.minimum.accumulate(result.objective.direction * means) * result.objective.direction
     axes.scatter(numbers, means, s=12, color=_GRAY, label="trial")
     axes.step(numbers, running, where="post", color=_BLUE, label="best so far")
     axes.scatter([best.number], [best.mean], s=60, color=_RED, zorder=3, label=f"best: trial {best.number}")
@@ -119,10 +119,10 @@ def _draw_parallel(axes: Any, result: SearchResult, family: str, space: FamilySp
     best = sorted(_of(result, family), key=result.loss)[:_LINES]
     colors = colormaps["viridis_r"](np.linspace(0, 1, max(len(best), 2)))
     for rank, trial in reversed(list(enumerate(best))):
-        heights = [_place(space.over[name], trial.parameters[name]) for name in names]
+        heights = [_place(space.parameters[name], trial.parameters[name]) for name in names]
         last = 1 - rank / max(len(best) - 1, 1)
         axes.plot([*range(len(names)), len(names)], [*heights, last], color=colors[-1 - rank], alpha=0.6, linewidth=1)
-    labels = [f"{name}\n{_ends(space.over[name])}" for name in names]
+    labels = [f"{name}\n{_ends(space.parameters[name])}" for name in names]
     axes.set_xticks(range(len(names) + 1), [*labels, "rank\n(best on top)"], parse_math=False)
     axes.set(title=f"{family}: the best {len(best)} {'trial' if len(best) == 1 else 'trials'}", yticks=[])
 
@@ -142,10 +142,10 @@ def _draw_slice(
     axes: Any, result: SearchResult, trials: Sequence[TrialResult], field: str, spread: Distribution
 ) -> None:
     values = [trial.parameters[field] for trial in trials]
-    if spread.kind == "choice":
+    if spread.kind == "categorical":
         values = [spread.values.index(value) for value in values]
         axes.set_xticks(range(len(spread.values)), [str(value) for value in spread.values], parse_math=False)
-    elif spread.is_logarithmic:
+    elif spread.log:
         _scale(axes, spread)
     axes.scatter(values, [trial.mean for trial in trials], s=12, color=_BLUE, alpha=0.6)
     axes.set(xlabel=field, ylabel=result.objective.metric.replace("_", " "))
@@ -167,14 +167,14 @@ def _place(spread: Distribution, value: Any) -> float:
     """Return where a value stands, from 0 to 1, between the ends that it is drawn from."""
     import math
 
-    if spread.kind == "choice":
+    if spread.kind == "categorical":
         return spread.values.index(value) / max(len(spread.values) - 1, 1)
-    if spread.is_logarithmic:
+    if spread.log:
         return math.log(value / spread.low) / math.log(spread.high / spread.low)
     return float((value - spread.low) / (spread.high - spread.low))
 
 
 def _ends(spread: Distribution) -> str:
-    if spread.kind == "choice":
+    if spread.kind == "categorical":
         return f"{spread.values[0]} to {spread.values[-1]}"
     return f"{spread.low:g} to {spread.high:g}"

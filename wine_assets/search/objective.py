@@ -1,5 +1,6 @@
 """What a search makes as good as it can be: a held-out figure of a candidate, fold by fold."""
 
+import enum
 import math
 import time
 import warnings
@@ -21,6 +22,13 @@ Metric = Literal["log_loss", "accuracy", "roc_auc", "brier_score"]
 _LESS_IS_BETTER = ("log_loss", "brier_score")
 
 
+class Direction(enum.IntEnum):
+    """Which scores are better; a score times its direction is a loss, of which less is better."""
+
+    MINIMIZE = 1
+    MAXIMIZE = -1
+
+
 class ObjectiveParams(StrictModel):
     """What candidates are compared by."""
 
@@ -32,9 +40,9 @@ class ObjectiveParams(StrictModel):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="seed of the shuffles; all candidates have the same")
 
     @property
-    def sign(self) -> int:
-        """What a score is multiplied with to become a loss, of which less is better."""
-        return 1 if self.metric in _LESS_IS_BETTER else -1
+    def direction(self) -> Direction:
+        """Whether the metric is minimized or maximized."""
+        return Direction.MINIMIZE if self.metric in _LESS_IS_BETTER else Direction.MAXIMIZE
 
 
 def splits(y: Any, params: ObjectiveParams) -> list[tuple[Any, Any]]:
@@ -141,7 +149,7 @@ class Objective:
         done = len(scores)
         if done > len(trial.pruning_thresholds) or done == len(self._folds):
             return False
-        return self.params.sign * sum(scores) / done > trial.pruning_thresholds[done - 1]
+        return self.params.direction * sum(scores) / done > trial.pruning_thresholds[done - 1]
 
 
 def _sentence(error: Exception) -> str:

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_assets.errors import MissingExtraError
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Space
 from wine_assets.search.strategies import Bayesian, BayesianStrategy
 from wine_assets.search.trials import TrialResult
 
 
-def write_study(path: Path, space: Space, results: Sequence[TrialResult], sign: int) -> None:
+def write_study(path: Path, space: Space, results: Sequence[TrialResult], direction: Direction) -> None:
     """Write a study of these trials, whichever strategy chose them, in place of what is at `path`.
 
-    A trial's loss is its value: the score, with its sign changed where more is better (`sign` is -1). Raise
-    MissingExtraError without Optuna.
+    A trial's value is its loss: the score times its direction. Raise MissingExtraError without Optuna.
     """
     try:
         import optuna
@@ -23,7 +23,7 @@ def write_study(path: Path, space: Space, results: Sequence[TrialResult], sign: 
         raise MissingExtraError("search", "A study for optuna-dashboard") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    told = Bayesian(space, BayesianStrategy(), sign)
+    told = Bayesian(space, BayesianStrategy(), direction)
     for result in results:
         told.tell(result)
     storage = JournalStorage(JournalFileBackend(str(path)))

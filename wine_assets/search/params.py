@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.search.objective import ObjectiveParams
-from wine_assets.search.space import FamilySpace, Space
+from wine_assets.search.space import DEPRECATED_KINDS, FamilySpace, Space
 from wine_assets.search.strategies import RandomStrategy, StrategyParams
 from wine_assets.search.study import Budget, Failures
 
@@ -55,5 +55,16 @@ class SearchParams(StrictModel):
         return budget.model_copy(update={"trials": DEFAULT_TRIALS})
 
     def identity(self) -> dict[str, Any]:
-        """Return what two searches share that may go on from each other's trials: all but when they end."""
-        return self.model_dump(mode="json", exclude={"budget", "failures", "nested_folds"})
+        """Return what two searches share that may continue each other's trials: all but when they end.
+
+        A journal is found by it. Spaces are therefore written as they were before their fields had new names.
+        """
+        shared = self.model_dump(mode="json", exclude={"budget", "failures", "nested_folds"})
+        for space in shared["space"].values():
+            space["over"] = {name: _journal_form(fields) for name, fields in space.pop("parameters").items()}
+        return shared
+
+
+def _journal_form(distribution: dict[str, Any]) -> dict[str, Any]:
+    meaning = distribution.pop("kind"), distribution.pop("log")
+    return {**distribution, "kind": next(kind for kind, now in DEPRECATED_KINDS.items() if now == meaning)}

@@ -37,7 +37,7 @@ class SearchResult:
 
     def loss(self, trial: TrialResult) -> float:
         """Return the mean loss of a trial, infinite without a score."""
-        return self.objective.sign * trial.mean if trial.state == "finished" else math.inf
+        return self.objective.direction * trial.mean if trial.state == "finished" else math.inf
 
     @property
     def best(self) -> TrialResult:

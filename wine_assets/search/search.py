@@ -66,12 +66,12 @@ class Search:
         """Return what hands out the trials of the search, or those of some numbers, that the journal doesn't have."""
         params = self.params
         space = Space.checked(params.space)
-        chosen = strategy(params.strategy, space, params.objective.sign)
+        chosen = strategy(params.strategy, space, params.objective.direction)
         study = Study(
             chosen,
             params.bounded,
             params.failures.retries,
-            params.objective.sign,
+            params.objective.direction,
             record=lambda result: self.journal.append(msgspec.structs.replace(result, limits=self._limits)),
             heard=lambda result: heard(study, result),
             numbers=numbers,
@@ -95,7 +95,9 @@ class Search:
         Nor does what this search can't have come to, in a journal that someone edited.
         """
         family = space.families.get(result.family)
-        if result.number < 0 or family is None or result.parameters.keys() != family.over.keys() | family.fixed.keys():
+        if result.number < 0 or family is None:
+            return False
+        if result.parameters.keys() != family.parameters.keys() | family.fixed.keys():
             return False
         if result.state == "failed":
             return result.limits == self._limits

@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -14,11 +15,17 @@ from wine_assets.errors import ConfigurationError, SearchError
 from wine_assets.models.base import Family
 from wine_assets.models.registry import FAMILIES
 
-Kind = Literal["choice", "uniform", "log_uniform", "integer", "log_integer"]
+Kind = Literal["categorical", "float", "int", "choice", "uniform", "log_uniform", "integer", "log_integer"]
+DEPRECATED_KINDS: dict[str, tuple[Kind, bool]] = {
+    "choice": ("categorical", False),
+    "uniform": ("float", False),
+    "log_uniform": ("float", True),
+    "integer": ("int", False),
+    "log_integer": ("int", True),
+}
+"""Former names of kinds, and what they mean: a kind, and whether it is logarithmic."""
 FAMILY = "family"
 """The field that tells families apart; it is never searched over by itself."""
-_INTEGERS = ("integer", "log_integer")
-_LOGARITHMIC = ("log_uniform", "log_integer")
 GRID_SIZE = 1_000_000
 """How many combinations a grid may have: as many as a search may have trials."""
 PROBES = 1024
@@ -32,50 +39,64 @@ class Distribution(StrictModel):
     error_class: ClassVar[type[ConfigurationError]] = SearchError
 
     kind: Kind = Field(
-        description="`choice` of `values`, or `uniform`, `log_uniform`, `integer`, `log_integer` from `low` to `high`"
+        description="`categorical`: one of `values`; `float` or `int`: a number from `low` to `high` "
+        "(`choice`, `uniform`, `log_uniform`, `integer` and `log_integer` are deprecated names)"
     )
     low: float = Field(default=0.0, description="smallest value of a range, included")
     high: float = Field(default=0.0, description="largest value of a range, included")
-    values: list[Any] = Field(default=[], description="values of a choice, each a number, a text or a switch")
+    log: bool = Field(default=False, description="whether each order of magnitude of a range is drawn equally often")
+    values: list[Any] = Field(
+        default=[], description="values of a categorical parameter, each a number, a text or a switch"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_deprecated_kind(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("kind") not in DEPRECATED_KINDS:
+            return data
+        kind, log = DEPRECATED_KINDS[data["kind"]]
+        now = f"`{kind}` with `log: true`" if log else f"`{kind}`"
+        warnings.warn(f"The kind `{data['kind']}` is deprecated. Write {now}.", DeprecationWarning, stacklevel=2)
+        return {**data, "kind": kind, "log": log}
 
     @model_validator(mode="after")
-    def _can_be_drawn_from(self) -> Self:
-        problem = self._problem()
+    def _check_values_and_range(self) -> Self:
+        problem = self._problem_of_categories() if self.kind == "categorical" else self._problem_of_range()
         if problem:
             raise SearchError(problem)
         return self
 
-    def _problem(self) -> str:
-        if self.kind == "choice":
-            return _problem_of_choice(self)
+    def _problem_of_categories(self) -> str:
+        if not self.values:
+            return "A categorical parameter needs at least one value, got none. Name them in `values`."
+        if self.low or self.high or self.log:
+            return "`low`, `high` and `log` belong to a range, and this is categorical. Leave them out."
+        odd = [value for value in self.values if not isinstance(value, str | int | float | bool)]
+        if odd:
+            return f"A value must be a number, a text or a switch, got {odd[0]!r}. Change `values`."
+        if len({*self.values}) < len(self.values):
+            return f"Each value counts once, got {self.values}. Leave the repeated ones out."
+        return ""
+
+    def _problem_of_range(self) -> str:
         if self.values:
-            return f"`values` belong to a choice, and this is `{self.kind}`. Leave them out, or make `kind` a choice."
+            return f"`values` belong to `categorical`, and this is `{self.kind}`. Leave them out, or change `kind`."
         if not self.low < self.high:
             return (
                 f"`low` must be below `high`, got {self.low:g} and {self.high:g}. "
-                "Swap them, or make it a choice of one value."
+                "Swap them, or make it categorical with one value."
             )
-        if self.kind in _LOGARITHMIC and self.low <= 0:
-            return f"`low` of a logarithmic range must be above 0, got {self.low:g}. Raise it, or drop the logarithm."
-        if self.kind in _INTEGERS and not (self.low.is_integer() and self.high.is_integer()):
-            return f"Both ends of `{self.kind}` must be whole, got {self.low:g} and {self.high:g}. Round them."
+        if self.log and self.low <= 0:
+            return f"`low` of a logarithmic range must be above 0, got {self.low:g}. Raise it, or leave `log` out."
+        if self.kind == "int" and not (self.low.is_integer() and self.high.is_integer()):
+            return f"Both ends of `int` must be whole, got {self.low:g} and {self.high:g}. Round them."
         return ""
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether whole numbers are drawn."""
-        return self.kind in _INTEGERS
-
-    @property
-    def is_logarithmic(self) -> bool:
-        """Whether each order of magnitude is drawn from equally often."""
-        return self.kind in _LOGARITHMIC
 
     def at(self, share: float) -> Any:
         """Return the value below which a share, from 0 to 1, of all draws are."""
-        if self.kind == "choice":
+        if self.kind == "categorical":
             return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
-        if not self.is_integer:
+        if self.kind == "float":
             return self._between(self.low, self.high, share)
         half = 0.5  # each whole number, the ends too, has an interval of its own
         number = round(self._between(self.low - half, self.high + half, share))
@@ -83,16 +104,16 @@ class Distribution(StrictModel):
 
     def ends(self) -> list[Any]:
         """Return the values of a choice, or both ends of a range."""
-        if self.kind == "choice":
+        if self.kind == "categorical":
             return list(self.values)
-        return [int(self.low), int(self.high)] if self.is_integer else [self.low, self.high]
+        return [int(self.low), int(self.high)] if self.kind == "int" else [self.low, self.high]
 
     def probes(self) -> list[Any]:
         """Return the ends and, of a range, its middle: a family may take both ends of what it refuses between them."""
-        return self.ends() if self.kind == "choice" else list(dict.fromkeys([*self.ends(), self.at(0.5)]))
+        return self.ends() if self.kind == "categorical" else list(dict.fromkeys([*self.ends(), self.at(0.5)]))
 
     def _between(self, low: float, high: float, share: float) -> float:
-        if self.is_logarithmic:
+        if self.log:
             value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         else:
             value = low + share * (high - low)
@@ -105,19 +126,34 @@ class FamilySpace(StrictModel):
     config_path: ClassVar[str] = "space"
     error_class: ClassVar[type[ConfigurationError]] = SearchError
 
-    over: dict[str, Distribution] = Field(default={}, description="what each searched hyperparameter is drawn from")
+    parameters: dict[str, Distribution] = Field(
+        default={}, description="what each searched hyperparameter is drawn from"
+    )
     fixed: dict[str, Any] = Field(default={}, description="hyperparameters that all candidates share")
+    over: dict[str, Distribution] = Field(
+        default={}, exclude=True, repr=False, description="the deprecated name of `parameters`"
+    )
 
-    @field_validator("over", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _named(cls, over: Any) -> Any:
-        """Say of what a distribution refuses which hyperparameter it is of."""
-        for name, fields in over.items() if isinstance(over, Mapping) else ():
+    def _accept_deprecated_over(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not data.get("over"):
+            return data
+        if data.get("parameters"):
+            raise SearchError("`over` is the deprecated name of `parameters`. Leave `over` out.")
+        warnings.warn("`over` of a space is deprecated. Write `parameters`.", DeprecationWarning, stacklevel=2)
+        return {**data, "parameters": data["over"], "over": {}}
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _name_refused_parameter(cls, parameters: Any) -> Any:
+        """Prefix what a distribution refuses with the hyperparameter it belongs to."""
+        for name, fields in parameters.items() if isinstance(parameters, Mapping) else ():
             try:
                 Distribution.model_validate(dict(fields) if isinstance(fields, Mapping) else fields)
             except SearchError as error:
                 raise SearchError(f"{name}: {error}") from None
-        return over
+        return parameters
 
 
 @dataclass(frozen=True)
@@ -179,16 +215,16 @@ class Space:
         """Return the candidate that shares from 0 to 1 pick: the first one the family, each other a field."""
         names = self.names
         family = names[min(int(next(shares) * len(names)), len(names) - 1)]
-        over = self.families[family].over
+        over = self.families[family].parameters
         return self.candidate(family, {name: over[name].at(next(shares)) for name in sorted(over)})
 
     def grid_size(self) -> int:
-        """Return how many combinations of choices there are; raise SearchError where something isn't a choice."""
+        """Return how many combinations of values there are; raise SearchError if a parameter is not categorical."""
         for family in self.families.values():
-            for field, distribution in family.over.items():
-                if distribution.kind != "choice":
+            for field, distribution in family.parameters.items():
+                if distribution.kind != "categorical":
                     raise SearchError(
-                        f"A grid needs a list of values for `{field}`, got the range `{distribution.kind}`. "
+                        f"A grid needs a list of values for `{field}`, got a range of `{distribution.kind}`. "
                         f"Write them as {field}=1,2,3, or take the strategy `random` or `bayesian`."
                     )
         size = sum(map(_combinations_of, self.families.values()))
@@ -220,16 +256,16 @@ def family_named(name: str) -> Family[Any]:
 
 def default_families(names: Sequence[str] = ("logistic_regression",)) -> dict[str, FamilySpace]:
     """Return what is searched of each family when nothing is said; raise SearchError for one that there isn't."""
-    return {family_named(name).name: FamilySpace(over=_DEFAULTS[name]) for name in names}
+    return {family_named(name).name: FamilySpace(parameters=_DEFAULTS[name]) for name in names}
 
 
 _DEFAULTS = {
-    "logistic_regression": {"C": Distribution(kind="log_uniform", low=1e-4, high=1e2)},
+    "logistic_regression": {"C": Distribution(kind="float", log=True, low=1e-4, high=1e2)},
     "gradient_boosting": {
-        "learning_rate": Distribution(kind="log_uniform", low=0.01, high=0.5),
-        "max_iter": Distribution(kind="log_integer", low=10, high=300),
-        "max_leaf_nodes": Distribution(kind="log_integer", low=3, high=63),
-        "min_samples_leaf": Distribution(kind="log_integer", low=2, high=40),
+        "learning_rate": Distribution(kind="float", log=True, low=0.01, high=0.5),
+        "max_iter": Distribution(kind="int", log=True, low=10, high=300),
+        "max_leaf_nodes": Distribution(kind="int", log=True, low=3, high=63),
+        "min_samples_leaf": Distribution(kind="int", log=True, low=2, high=40),
     },
 }
 """The strength of the regularization, whichever way the family has it."""
@@ -237,44 +273,33 @@ _DEFAULTS = {
 
 def _in_order(name: str, family: FamilySpace) -> FamilySpace:
     fields = family_named(name).hyperparameters.model_fields
-    return family.model_copy(update={"over": {field: family.over[field] for field in fields if field in family.over}})
+    return family.model_copy(
+        update={"parameters": {field: family.parameters[field] for field in fields if field in family.parameters}}
+    )
 
 
 def _combinations_of(family: FamilySpace) -> int:
-    return math.prod(len(choice.values) for choice in family.over.values())
+    return math.prod(len(choice.values) for choice in family.parameters.values())
 
 
 def _picked(family: FamilySpace, number: int) -> dict[str, Any]:
     """Return the values of a family's combination by its number."""
     picked = {}
-    for field, choice in reversed(family.over.items()):
+    for field, choice in reversed(family.parameters.items()):
         number, place = divmod(number, len(choice.values))
         picked[field] = choice.values[place]
-    return {field: picked[field] for field in family.over}
-
-
-def _problem_of_choice(choice: Distribution) -> str:
-    if not choice.values:
-        return "A choice needs at least one value, got none. Name them in `values`, or make `kind` a range."
-    if choice.low or choice.high:
-        return "`low` and `high` belong to a range, and this is a choice. Leave them out."
-    odd = [value for value in choice.values if not isinstance(value, str | int | float | bool)]
-    if odd:
-        return f"A value must be a number, a text or a switch, got {odd[0]!r}. Change `values`."
-    if len({*choice.values}) < len(choice.values):
-        return f"Each value of a choice counts once, got {choice.values}. Leave the repeated ones out."
-    return ""
+    return {field: picked[field] for field in family.parameters}
 
 
 def _check(name: str, space: FamilySpace) -> None:
     fields = [field for field in family_named(name).hyperparameters.model_fields if field != FAMILY]
-    for field in (*space.over, *space.fixed):
+    for field in (*space.parameters, *space.fixed):
         if field not in fields:
             raise SearchError(
                 f"{name} has no hyperparameter {field!r}. It has {', '.join(fields)}. "
                 f"Change `space.{name}` in the run config."
             )
-    both = sorted(space.over.keys() & space.fixed.keys())
+    both = sorted(space.parameters.keys() & space.fixed.keys())
     if both:
         raise SearchError(f"{both[0]!r} is both searched and fixed for {name}. Leave one of them out.")
     _check_candidates(name, space)
@@ -282,7 +307,7 @@ def _check(name: str, space: FamilySpace) -> None:
 
 def _check_candidates(name: str, space: FamilySpace) -> None:
     """Ask the family of each end, middle and choice by itself, and then of their combinations."""
-    probes = {field: distribution.probes() for field, distribution in space.over.items()}
+    probes = {field: distribution.probes() for field, distribution in space.parameters.items()}
     first = {field: values[0] for field, values in probes.items()}
     alone = [{**first, field: value} for field, values in probes.items() for value in values]
     for drawn in itertools.chain(alone, _combinations(probes)):

@@ -6,7 +6,13 @@ from typing import Any
 from wine_assets.errors import SearchError
 from wine_assets.search.space import Distribution, FamilySpace, Kind
 
-KINDS: dict[str, Kind] = {"log": "log_uniform", "uniform": "uniform", "int": "integer", "logint": "log_integer"}
+RANGES: dict[str, tuple[Kind, bool]] = {
+    "log": ("float", True),
+    "uniform": ("float", False),
+    "int": ("int", False),
+    "logint": ("int", True),
+}
+"""How a range is written: its kind, and whether it is logarithmic."""
 FORMS = "C=log:1e-4:1e2 (uniform, log, int, logint), or C=0.01,1,100"
 _SWITCHES = {"true": True, "false": False}
 
@@ -22,7 +28,7 @@ def parse(texts: Sequence[str], families: Sequence[str]) -> dict[str, FamilySpac
         if field in over[family]:
             raise SearchError(f"{field!r} is given twice for {family}. Leave one --space out.")
         over[family][field] = distribution
-    return {family: FamilySpace(over=fields) for family, fields in over.items()}
+    return {family: FamilySpace(parameters=fields) for family, fields in over.items()}
 
 
 def shown(space: Mapping[str, FamilySpace]) -> list[str]:
@@ -31,15 +37,15 @@ def shown(space: Mapping[str, FamilySpace]) -> list[str]:
     return [
         f"{f'{family}.' if prefix else ''}{field}={text_of(distribution)}"
         for family, fields in space.items()
-        for field, distribution in fields.over.items()
+        for field, distribution in fields.parameters.items()
     ]
 
 
 def text_of(distribution: Distribution) -> str:
     """Return a distribution as it is written in a terminal."""
-    if distribution.kind == "choice":
+    if distribution.kind == "categorical":
         return ",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in distribution.values)
-    word = next(word for word, kind in KINDS.items() if kind == distribution.kind)
+    word = next(word for word, range_ in RANGES.items() if range_ == (distribution.kind, distribution.log))
     return f"{word}:{_number(distribution.low)}:{_number(distribution.high)}"
 
 
@@ -71,13 +77,14 @@ def _dimension(text: str, families: Sequence[str]) -> tuple[str, str, Distributi
 def _distribution(text: str, said: str) -> Distribution:
     word, colon, ends = said.partition(":")
     if not colon:
-        return Distribution(kind="choice", values=[_value(part.strip()) for part in said.split(",") if part.strip()])
+        values = [_value(part.strip()) for part in said.split(",") if part.strip()]
+        return Distribution(kind="categorical", values=values)
     try:
         low, high = map(float, ends.split(":"))
-        kind = KINDS[word]
+        kind, log = RANGES[word]
     except (ValueError, KeyError):
         raise SearchError(f"--space must be like {FORMS}; got {text!r}.") from None
-    return Distribution(kind=kind, low=low, high=high)
+    return Distribution(kind=kind, log=log, low=low, high=high)
 
 
 def _value(text: str) -> Any:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from wine_assets.config import StrictModel
 from wine_assets.errors import MissingExtraError
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import FAMILY, Candidate, Distribution, Space
 from wine_assets.search.trials import TrialResult
 
@@ -73,13 +74,13 @@ class Strategy(Protocol):
         ...
 
 
-def strategy(params: StrategyParams, space: Space, sign: int) -> Strategy:
+def strategy(params: StrategyParams, space: Space, direction: Direction) -> Strategy:
     """Return the strategy; raise SearchError when it can't search the space, MissingExtraError for a missing extra."""
     if isinstance(params, GridStrategy):
         return Grid(space)
     if isinstance(params, RandomStrategy):
         return Random(space, params.seed)
-    return Bayesian(space, params, sign)
+    return Bayesian(space, params, direction)
 
 
 class Grid:
@@ -135,8 +136,8 @@ class Bayesian:
     learns = True
     size: int | None = None
 
-    def __init__(self, space: Space, params: BayesianStrategy, sign: int) -> None:
-        self._space, self._params, self._sign = space, params, sign
+    def __init__(self, space: Space, params: BayesianStrategy, direction: Direction) -> None:
+        self._space, self._params, self._direction = space, params, direction
         self.prunes = params.prune
         self._optuna = _optuna(params)
         self.study = self._optuna.create_study(direction="minimize", sampler=self._sampler(0, 0))
@@ -164,7 +165,7 @@ class Bayesian:
         for fold, loss in enumerate(self._running_losses(result)):
             trial.report(loss, fold)
         if result.state == "finished":
-            self.study.tell(trial, self._sign * result.mean)
+            self.study.tell(trial, self._direction * result.mean)
         else:
             self.study.tell(trial, state=self._state(result))
 
@@ -206,12 +207,12 @@ class Bayesian:
     def _running_losses(self, result: TrialResult) -> list[float]:
         """Return the mean loss after each fold."""
         scores = result.scores
-        return [self._sign * sum(scores[: fold + 1]) / (fold + 1) for fold in range(len(scores))]
+        return [self._direction * sum(scores[: fold + 1]) / (fold + 1) for fold in range(len(scores))]
 
     def _frozen(self, result: TrialResult) -> Any:
         return self._optuna.trial.create_trial(
             state=self._state(result),
-            value=self._sign * result.mean if result.state == "finished" else None,
+            value=self._direction * result.mean if result.state == "finished" else None,
             params=self._named(result.candidate),
             distributions=self._distributions(result.family),
             intermediate_values=dict(enumerate(self._running_losses(result))),
@@ -219,12 +220,12 @@ class Bayesian:
         )
 
     def _named(self, candidate: Candidate) -> dict[str, Any]:
-        over = self._space.families[candidate.family].over
+        over = self._space.families[candidate.family].parameters
         named = {f"{candidate.family}.{field}": candidate.parameters[field] for field in over}
         return {FAMILY: candidate.family, **named} if len(self._space.names) > 1 else named
 
     def _distributions(self, family: str) -> dict[str, Any]:
-        over = self._space.families[family].over
+        over = self._space.families[family].parameters
         found = {f"{family}.{field}": _distribution(self._optuna, spread) for field, spread in over.items()}
         if len(self._space.names) > 1:
             found[FAMILY] = self._optuna.distributions.CategoricalDistribution(self._space.names)
@@ -234,27 +235,27 @@ class Bayesian:
 def _suggest(trial: Any, space: Space) -> Candidate:
     names = space.names
     family = trial.suggest_categorical(FAMILY, names) if len(names) > 1 else names[0]
-    over = space.families[family].over
+    over = space.families[family].parameters
     return space.candidate(
         family, {field: _suggest_field(trial, f"{family}.{field}", spread) for field, spread in over.items()}
     )
 
 
 def _suggest_field(trial: Any, name: str, spread: Distribution) -> Any:
-    if spread.kind == "choice":
+    if spread.kind == "categorical":
         return trial.suggest_categorical(name, spread.values)
-    if spread.is_integer:
-        return trial.suggest_int(name, int(spread.low), int(spread.high), log=spread.is_logarithmic)
-    return trial.suggest_float(name, spread.low, spread.high, log=spread.is_logarithmic)
+    if spread.kind == "int":
+        return trial.suggest_int(name, int(spread.low), int(spread.high), log=spread.log)
+    return trial.suggest_float(name, spread.low, spread.high, log=spread.log)
 
 
 def _distribution(optuna: Any, spread: Distribution) -> Any:
     distributions = optuna.distributions
-    if spread.kind == "choice":
+    if spread.kind == "categorical":
         return distributions.CategoricalDistribution(spread.values)
-    if spread.is_integer:
-        return distributions.IntDistribution(int(spread.low), int(spread.high), log=spread.is_logarithmic)
-    return distributions.FloatDistribution(spread.low, spread.high, log=spread.is_logarithmic)
+    if spread.kind == "int":
+        return distributions.IntDistribution(int(spread.low), int(spread.high), log=spread.log)
+    return distributions.FloatDistribution(spread.low, spread.high, log=spread.log)
 
 
 def _optuna(params: BayesianStrategy) -> Any:

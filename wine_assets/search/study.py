@@ -11,6 +11,7 @@ from pydantic import Field
 
 from wine_assets.config import StrictModel
 from wine_assets.errors import WineAssetsError
+from wine_assets.search.objective import Direction
 from wine_assets.search.strategies import Strategy
 from wine_assets.search.trials import Trial, TrialResult
 
@@ -69,7 +70,7 @@ class Study:
         strategy: Strategy,
         budget: Budget,
         retries: int,
-        sign: int,
+        direction: Direction,
         *,
         record: Callable[[TrialResult], None] = lambda _: None,
         heard: Callable[[TrialResult], None] = lambda _: None,
@@ -77,7 +78,7 @@ class Study:
         numbers: range | None = None,
     ) -> None:
         self._record, self._heard = record, heard
-        self._strategy, self._budget, self._retries, self._sign = strategy, budget, retries, sign
+        self._strategy, self._budget, self._retries, self._direction = strategy, budget, retries, direction
         self._clock, self._began = clock, clock()
         self._again: deque[Trial] = deque()
         self._numbers = numbers
@@ -216,7 +217,7 @@ class Study:
 
     def _look_at(self, result: TrialResult) -> None:
         """Look at the result after the last one before which none is missing."""
-        loss = self._sign * result.mean if result.state == "finished" else float("inf")
+        loss = self._direction * result.mean if result.state == "finished" else float("inf")
         if loss < self._best:
             self._best, self._best_at = loss, self._prefix
         self._prefix += 1
@@ -226,14 +227,14 @@ class Study:
 
     def _keep(self, result: TrialResult) -> None:
         """Take note of the score, and of those of its folds if trials are given up by them."""
-        if self.best is None or self._sign * result.mean < self._sign * self.best:
+        if self.best is None or self._direction * result.mean < self._direction * self.best:
             self.best = result.mean
         if not self._strategy.prunes:
             return
         scores, total = result.scores, 0.0
         self._folds += [[] for _ in range(len(scores) - len(self._folds))]
         for fold, score in enumerate(scores):
-            total += self._sign * score
+            total += self._direction * score
             bisect.insort(self._folds[fold], total / (fold + 1))
 
     def _pruning_thresholds(self) -> tuple[float, ...]:

@@ -36,11 +36,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(params=[*BACKENDS.values()], ids=[*BACKENDS])
 def search(request: pytest.FixtureRequest) -> dict[str, Any]:
     """A search that no other test makes; its first few trials are short, and it would take many minutes."""
-    over = {"max_iter": {"kind": "choice", "values": FITS}}
+    parameters = {"max_iter": {"kind": "categorical", "values": FITS}}
     fixed = {"solver": "saga", "tol": 1e-12, "scaler": "none"}
     return {
         "strategy": {"grid": {}},
-        "space": {"logistic_regression": {"over": over, "fixed": fixed}},
+        "space": {"logistic_regression": {"parameters": parameters, "fixed": fixed}},
         "objective": {"seed": next(SEEDS)},
         **request.param,
     }

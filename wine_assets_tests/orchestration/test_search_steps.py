@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
     "strategy": {"grid": {}},
     "space": {
         "logistic_regression": {
-            "over": {"max_iter": {"kind": "choice", "values": FITS}},
+            "parameters": {"max_iter": {"kind": "categorical", "values": FITS}},
             "fixed": {"solver": "saga", "tol": 1e-12, "scaler": "none"},
         }
     },

@@ -19,9 +19,9 @@ from wine_assets_tests.support.search_builders import FAMILY, between, choice, f
 
 SPACE = family_space(
     {"scaler": "none"},
-    C=between(1e-4, 1e2, "log_uniform"),
+    C=between(1e-4, 1e2, log=True),
     tol=between(1e-6, 1.0),
-    max_iter=between(1, 1000, "log_integer"),
+    max_iter=between(1, 1000, "int", log=True),
     solver=choice("lbfgs", "saga"),
     fit_intercept=choice(True),
 )
@@ -32,7 +32,7 @@ def found(trials: int, space: FamilySpace = SPACE, **objective: Any) -> SearchRe
     generator = np.random.default_rng(3)
     outcomes = []
     for number in range(trials):
-        drawn = {name: space.over[name].at(generator.random()) for name in sorted(space.over)}
+        drawn = {name: space.parameters[name].at(generator.random()) for name in sorted(space.parameters)}
         loss = 0.1 + abs(math.log10(drawn.get("C", 1.0))) + 0.1 * drawn.get("tol", 0.0)
         outcomes.append(trial_result(number, loss, loss * 1.1, **space.fixed, **drawn))
     failures = [trial_result(trials, state="failed", C=1.0), trial_result(trials + 1, 9.0, state="pruned", C=1.0)]
@@ -113,7 +113,7 @@ def test_one_trial_of_nothing_that_varies_has_a_picture(monkeypatch: pytest.Monk
 
 
 def test_hundreds_of_trials_are_drawn_as_the_best_two_hundred_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = family_space(C=between(1e-4, 1e2, "log_uniform"))
+    space = family_space(C=between(1e-4, 1e2, log=True))
     history, parallel, *_ = drawn(found(250, space), {FAMILY: space}, monkeypatch)
     assert len(parallel.lines) == 200
     assert np.shape(history.collections[0].get_offsets())[0] == 250
@@ -122,8 +122,8 @@ def test_hundreds_of_trials_are_drawn_as_the_best_two_hundred_lines(monkeypatch:
 def test_names_and_values_are_written_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dollar begins no formula, and a letter that the font lacks is a box."""
     space = family_space(C=between(1, 2))
-    odd = FamilySpace(over={**space.over, "solver": choice("$\\frac{", "葡萄酒")})
-    outcomes = [trial_result(n, 0.1 * n + 0.1, C=1.5, solver=odd.over["solver"].values[n % 2]) for n in range(12)]
+    odd = FamilySpace(parameters={**space.parameters, "solver": choice("$\\frac{", "葡萄酒")})
+    outcomes = [trial_result(n, 0.1 * n + 0.1, C=1.5, solver=odd.parameters["solver"].values[n % 2]) for n in range(12)]
     axes = drawn(SearchResult(outcomes, ObjectiveParams(folds=2)), {FAMILY: odd}, monkeypatch)
     labels = {label.get_text() for axis in axes for label in axis.get_xticklabels()}
     assert {"$\\frac{", "葡萄酒"} <= labels
@@ -133,7 +133,7 @@ def test_names_and_values_are_written_as_they_are(monkeypatch: pytest.MonkeyPatc
 def test_the_ticks_of_a_logarithmic_scale_do_not_touch(
     low: float, high: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = family_space(C=between(low, high, "log_uniform"))
+    space = family_space(C=between(low, high, log=True))
     sliced = drawn(found(5, space), {FAMILY: space}, monkeypatch)[-1]
     figure = sliced.figure
     assert isinstance(figure, Figure)
@@ -148,7 +148,7 @@ def test_the_ticks_of_a_logarithmic_scale_do_not_touch(
 def test_each_family_has_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     if "gradient_boosting" not in [family.name for family in FAMILIES]:
         pytest.skip("there is only one family")
-    strength = family_space(C=between(1e-4, 1e2, "log_uniform"))
+    strength = family_space(C=between(1e-4, 1e2, log=True))
     seeded = family_space(random_state=choice(0, 1, 2))
     trees = [
         TrialResult(100 + n, 1, "gradient_boosting", {"random_state": n % 3}, "finished", (0.5, 0.6)) for n in range(9)

@@ -97,9 +97,12 @@ def test_more_folds_than_rows_of_a_class_are_refused() -> None:
         splits(pd.Series([0] * 10 + [1] * 3), ObjectiveParams())
 
 
-@pytest.mark.parametrize(("metric", "sign"), [("log_loss", 1), ("brier_score", 1), ("accuracy", -1), ("roc_auc", -1)])
-def test_less_is_better_of_a_loss(metric: str, sign: int) -> None:
-    assert ObjectiveParams.model_validate({"metric": metric}).sign == sign
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("log_loss", "MINIMIZE"), ("brier_score", "MINIMIZE"), ("accuracy", "MAXIMIZE"), ("roc_auc", "MAXIMIZE")],
+)
+def test_less_is_better_of_a_loss(metric: str, direction: str) -> None:
+    assert ObjectiveParams.model_validate({"metric": metric}).direction.name == direction
 
 
 @pytest.mark.parametrize("fields", [{"folds": 1}, {"folds": 101}, {"repeats": 0}, {"metric": "f1"}, {"seed": -1}])

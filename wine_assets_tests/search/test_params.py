@@ -34,7 +34,7 @@ def test_the_default_is_thirty_draws_at_random() -> None:
         ({"strategy": 3}, "^strategy must be a valid dictionary"),
         ({"strategy": {"random": {}}}, r"^search.strategy must have a field `kind`, got 'random'. Change "),
         (
-            {"space": {FAMILY: {"over": {"C": 3}}}},
+            {"space": {FAMILY: {"parameters": {"C": 3}}}},
             "C: space must be a valid dictionary or instance of Distribution",
         ),
         ({"space": {FAMILY: {"fixed": {"l1_ratio": 0.5}}}}, r"a candidate \(l1_ratio=0.5\) that it refuses"),
@@ -63,6 +63,29 @@ def test_a_search_is_the_same_after_it_was_written_and_read() -> None:
 def test_a_search_with_another_budget_goes_on_from_the_same_trials() -> None:
     more = SearchParams(budget=Budget(trials=99, patience=3), failures=Failures(retries=5, memory_mib=512))
     assert more.identity() == SearchParams().identity()
+
+
+def test_identity_of_former_journals() -> None:
+    """A search has the identity that version 0.1.0 wrote beside its journal, in the former words."""
+    boosting = family_space(
+        learning_rate=between(0.01, 0.5, log=True),
+        max_iter=between(10, 300, "int"),
+        max_leaf_nodes=between(3, 63, "int", log=True),
+    )
+    logistic = family_space({"max_iter": 500}, C=between(0.1, 2.0), solver=choice("lbfgs", "saga"))
+    spaces = SearchParams(space={"gradient_boosting": boosting, FAMILY: logistic}).identity()["space"]
+    ranges = [("log_uniform", 0.01, 0.5), ("integer", 10.0, 300.0), ("log_integer", 3.0, 63.0), ("uniform", 0.1, 2.0)]
+    rate, iterations, leaves, strength = (
+        {"kind": kind, "low": low, "high": high, "values": []} for kind, low, high in ranges
+    )
+    solver = {"kind": "choice", "low": 0.0, "high": 0.0, "values": ["lbfgs", "saga"]}
+    assert spaces == {
+        "gradient_boosting": {
+            "fixed": {},
+            "over": {"learning_rate": rate, "max_iter": iterations, "max_leaf_nodes": leaves},
+        },
+        FAMILY: {"fixed": {"max_iter": 500}, "over": {"C": strength, "solver": solver}},
+    }
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from wine_assets_tests.support.wine_frames import wine
 def params(trace: Path, act: str = "fit", once: str = "", **fields: Any) -> SearchParams:
     """Return a search over x whose every fit leaves a trace."""
     fixed = {"act": act, "trace": str(trace), "once": once}
-    space = FamilySpace(over={"x": Distribution(kind="uniform", low=0.0, high=1.0)}, fixed=fixed)
+    space = FamilySpace(parameters={"x": Distribution(kind="float", low=0.0, high=1.0)}, fixed=fixed)
     given = {"space": {NAME: space}, "objective": ObjectiveParams(folds=FOLDS), **fields}
     return SearchParams.model_validate({name: value for name, value in given.items() if value is not None})
 

@@ -16,9 +16,9 @@ from wine_assets_tests.support.search_builders import FAMILY, between, choice, f
 
 RANGES = [
     between(0.5, 2.0),
-    between(1e-4, 1e2, "log_uniform"),
-    between(1, 7, "integer"),
-    between(1, 100_000, "log_integer"),
+    between(1e-4, 1e2, log=True),
+    between(1, 7, "int"),
+    between(1, 100_000, "int", log=True),
 ]
 
 
@@ -28,23 +28,29 @@ RANGES = [
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"kind": "uniform", "low": 2.0, "high": 1.0}, "`low` must be below `high`, got 2 and 1"),
-        ({"kind": "uniform", "low": 1.0, "high": 1.0}, "`low` must be below `high`, got 1 and 1"),
-        ({"kind": "integer"}, "`low` must be below `high`, got 0 and 0"),
-        ({"kind": "log_uniform", "low": 0.0, "high": 1.0}, "`low` of a logarithmic range must be above 0, got 0"),
-        ({"kind": "log_integer", "low": -1.0, "high": 4.0}, "`low` of a logarithmic range must be above 0, got -1"),
-        ({"kind": "integer", "low": 0.5, "high": 4.0}, "Both ends of `integer` must be whole, got 0.5 and 4"),
-        ({"kind": "uniform", "low": 0.0, "high": 1.0, "values": [1]}, "`values` belong to a choice"),
-        ({"kind": "choice"}, "A choice needs at least one value"),
-        ({"kind": "choice", "values": [1], "high": 3.0}, "`low` and `high` belong to a range"),
-        ({"kind": "choice", "values": [1, [2]]}, r"A value must be a number, a text or a switch, got \[2\]"),
-        ({"kind": "choice", "values": ["a", "b", "a"]}, "Each value of a choice counts once"),
-        ({"kind": "choice", "values": [1, 1.0]}, "Each value of a choice counts once"),
-        ({"kind": "uniform", "low": math.nan, "high": 1.0}, "low must be a finite number"),
-        ({"kind": "uniform", "low": 0.0, "high": math.inf}, "high must be a finite number"),
-        ({"kind": "normal", "low": 0.0, "high": 1.0}, "kind must be 'choice'"),
+        ({"kind": "float", "low": 2.0, "high": 1.0}, "`low` must be below `high`, got 2 and 1"),
+        ({"kind": "float", "low": 1.0, "high": 1.0}, "`low` must be below `high`, got 1 and 1"),
+        ({"kind": "int"}, "`low` must be below `high`, got 0 and 0"),
+        (
+            {"kind": "float", "log": True, "low": 0.0, "high": 1.0},
+            "`low` of a logarithmic range must be above 0, got 0",
+        ),
+        (
+            {"kind": "int", "log": True, "low": -1.0, "high": 4.0},
+            "`low` of a logarithmic range must be above 0, got -1",
+        ),
+        ({"kind": "int", "low": 0.5, "high": 4.0}, "Both ends of `int` must be whole, got 0.5 and 4"),
+        ({"kind": "float", "low": 0.0, "high": 1.0, "values": [1]}, "`values` belong to `categorical`"),
+        ({"kind": "categorical"}, "A categorical parameter needs at least one value"),
+        ({"kind": "categorical", "values": [1], "high": 3.0}, "`low`, `high` and `log` belong to a range"),
+        ({"kind": "categorical", "values": [1, [2]]}, r"A value must be a number, a text or a switch, got \[2\]"),
+        ({"kind": "categorical", "values": ["a", "b", "a"]}, "Each value counts once"),
+        ({"kind": "categorical", "values": [1, 1.0]}, "Each value counts once"),
+        ({"kind": "float", "low": math.nan, "high": 1.0}, "low must be a finite number"),
+        ({"kind": "float", "low": 0.0, "high": math.inf}, "high must be a finite number"),
+        ({"kind": "normal", "low": 0.0, "high": 1.0}, "kind must be 'categorical'"),
         ({"low": 0.0, "high": 1.0}, "space.kind is missing"),
-        ({"kind": "uniform", "hihg": 1.0}, "Did you mean `high`"),
+        ({"kind": "float", "hihg": 1.0}, "Did you mean `high`"),
     ],
 )
 def test_what_can_not_be_drawn_from_is_refused(fields: dict[str, Any], complaint: str) -> None:
@@ -52,12 +58,42 @@ def test_what_can_not_be_drawn_from_is_refused(fields: dict[str, Any], complaint
         Distribution(**fields)
 
 
+@pytest.mark.parametrize(
+    ("former", "kind", "log"),
+    [
+        ("uniform", "float", False),
+        ("log_uniform", "float", True),
+        ("integer", "int", False),
+        ("log_integer", "int", True),
+    ],
+)
+def test_former_kinds_are_accepted(former: str, kind: Any, log: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A former kind of a range means what it meant, with a warning."""
+    with pytest.warns(DeprecationWarning, match=f"kind `{former}` is deprecated. Write `{kind}`"):
+        distribution = Distribution.model_validate({"kind": former, "low": 1.0, "high": 9.0})
+    assert distribution == between(1, 9, kind, log=log)
+
+
+def test_former_field_over_is_accepted() -> None:
+    """A space in the former words, `over` and `choice`, is the same space, with a warning for each."""
+    with pytest.warns(DeprecationWarning, match="is deprecated") as warned:
+        former = FamilySpace.model_validate({"over": {"C": {"kind": "choice", "values": [1, 2]}}})
+    assert former == family_space(C=choice(1, 2))
+    said = {str(warning.message) for warning in warned}
+    assert said == {
+        "`over` of a space is deprecated. Write `parameters`.",
+        "The kind `choice` is deprecated. Write `categorical`.",
+    }
+    with pytest.raises(SearchError, match="Leave `over` out"):
+        FamilySpace.model_validate({"over": {"C": choice(1)}, "parameters": {"C": choice(1)}})
+
+
 @pytest.mark.parametrize("distribution", RANGES, ids=lambda range_: range_.kind)
 @given(share=st.floats(0, 1))
 def test_no_draw_is_beyond_its_range(distribution: Distribution, share: float) -> None:
     value = distribution.at(share)
     assert distribution.low <= value <= distribution.high
-    assert isinstance(value, int) == distribution.is_integer
+    assert isinstance(value, int) == (distribution.kind == "int")
 
 
 @pytest.mark.parametrize("distribution", RANGES, ids=lambda range_: range_.kind)
@@ -73,13 +109,13 @@ def test_the_ends_of_a_range_are_exact(distribution: Distribution) -> None:
 
 
 def test_each_order_of_magnitude_is_drawn_from_equally_often_on_a_logarithmic_range() -> None:
-    distribution = between(1e-4, 1e2, "log_uniform")
+    distribution = between(1e-4, 1e2, log=True)
     values = [distribution.at((step + 0.5) / 6000) for step in range(6000)]
     assert {*Counter(math.floor(math.log10(value)) for value in values).values()} == {1000}
 
 
 def test_each_whole_number_of_a_range_is_drawn_equally_often() -> None:
-    distribution = between(1, 7, "integer")
+    distribution = between(1, 7, "int")
     values = [distribution.at((step + 0.5) / 7000) for step in range(7000)]
     assert Counter(values) == pytest.approx(dict.fromkeys(range(1, 8), 1000), abs=1)
 
@@ -143,10 +179,10 @@ def test_a_space_of_more_combinations_than_are_asked_about_may_be_fine() -> None
     assert space(**fine).grid_size() == 9900
 
 
-@pytest.mark.parametrize("fields", [{"kind": "log_uniform", "low": 0.0, "high": 1.0}, {"kind": "normal"}, {}, 3])
+@pytest.mark.parametrize("fields", [{"kind": "float", "log": True, "low": 0.0, "high": 1.0}, {"kind": "normal"}, {}, 3])
 def test_what_a_distribution_refuses_is_said_of_its_hyperparameter(fields: Any) -> None:
     with pytest.raises(SearchError, match=r"^tol: "):
-        FamilySpace.model_validate({"over": {"C": {"kind": "choice", "values": [1]}, "tol": fields}})
+        FamilySpace.model_validate({"parameters": {"C": {"kind": "categorical", "values": [1]}, "tol": fields}})
 
 
 def test_what_a_family_refuses_is_to_be_changed_in_the_space() -> None:
@@ -166,7 +202,7 @@ def test_an_unknown_field_of_a_family_s_space_is_refused() -> None:
 
 
 def test_the_default_searches_the_strength_of_the_regularization() -> None:
-    assert Space.checked({}).families == {FAMILY: family_space(C=between(1e-4, 1e2, "log_uniform"))}
+    assert Space.checked({}).families == {FAMILY: family_space(C=between(1e-4, 1e2, log=True))}
 
 
 # --- candidates --------------------------------------------------------------
@@ -179,7 +215,7 @@ def test_a_candidate_has_what_is_fixed_beside_what_was_drawn() -> None:
 
 
 def test_a_draw_does_not_depend_on_the_order_in_which_fields_are_written() -> None:
-    over = {"C": between(1, 2), "tol": between(0.1, 0.2), "max_iter": between(1, 9, "integer")}
+    over = {"C": between(1, 2), "tol": between(0.1, 0.2), "max_iter": between(1, 9, "int")}
     one, other = space(**over), space(**dict(reversed(over.items())))
     shares = [0.0, 0.1, 0.5, 0.9]
     assert one.at(iter(shares)).key == other.at(iter(shares)).key
@@ -235,7 +271,7 @@ def test_a_combination_beyond_the_last_is_none() -> None:
 
 
 def test_a_grid_needs_lists() -> None:
-    with pytest.raises(SearchError, match="A grid needs a list of values for `C`, got the range `uniform`"):
+    with pytest.raises(SearchError, match="A grid needs a list of values for `C`, got a range of `float`"):
         space(C=between(1, 2)).grid_size()
 
 

@@ -13,10 +13,10 @@ FAMILIES = (FAMILY, "gradient_boosting")
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("C=log:1e-4:1e2", between(1e-4, 1e2, "log_uniform")),
+        ("C=log:1e-4:1e2", between(1e-4, 1e2, log=True)),
         (" C = uniform:0:1 ", between(0, 1)),
-        ("C=int:1:10", between(1, 10, "integer")),
-        ("C=logint:1:10", between(1, 10, "log_integer")),
+        ("C=int:1:10", between(1, 10, "int")),
+        ("C=logint:1:10", between(1, 10, "int", log=True)),
         ("C=0.1,1,10", choice(0.1, 1, 10)),
         ("C=lbfgs, saga", choice("lbfgs", "saga")),
         ("C=true,False", choice(True, False)),
@@ -38,7 +38,7 @@ def test_a_text_says_what_is_drawn_from(text: str, meant: Distribution) -> None:
         ("C=log:1:2:3", "--space must be like"),
         ("C=log:a:b", "--space must be like"),
         ("C=normal:0:1", "--space must be like"),
-        ("C=,", "--space 'C=,': A choice needs at least one value"),
+        ("C=,", "--space 'C=,': A categorical parameter needs at least one value"),
         ("C=log:0:1", "--space 'C=log:0:1': `low` of a logarithmic range must be above 0"),
         ("C=uniform:nan:1", "--space 'C=uniform:nan:1': low must be a finite number"),
         ("forest.C=1", "is about 'forest', which isn't searched. Add --family forest"),
@@ -57,7 +57,7 @@ def test_a_name_with_a_dot_belongs_to_one_family_alone() -> None:
     found = parse([f"{FAMILY}.C=1,2", "gradient_boosting.learning_rate=log:0.01:1"], FAMILIES)
     assert found == {
         FAMILY: family_space(C=choice(1, 2)),
-        "gradient_boosting": family_space(learning_rate=between(0.01, 1, "log_uniform")),
+        "gradient_boosting": family_space(learning_rate=between(0.01, 1, log=True)),
     }
 
 
@@ -90,4 +90,4 @@ def test_a_space_of_two_families_names_them() -> None:
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-300, 12345678.9, 1e16, 7.0])
 def test_a_number_keeps_its_value(value: Any) -> None:
     text = text_of(between(value, value * 2))
-    assert parse([f"C={text}"], [FAMILY])[FAMILY].over["C"] == between(value, value * 2)
+    assert parse([f"C={text}"], [FAMILY])[FAMILY].parameters["C"] == between(value, value * 2)

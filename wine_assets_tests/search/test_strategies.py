@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from wine_assets.errors import ConfigurationError, MissingExtraError
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Candidate, FamilySpace, Space
 from wine_assets.search.strategies import (
     Bayesian,
@@ -21,17 +22,19 @@ from wine_assets.search.trials import State, TrialResult
 from wine_assets_tests.support.search_builders import between, choice, grid, space
 
 WIDE = {
-    "C": between(1e-4, 1e2, "log_uniform"),
+    "C": between(1e-4, 1e2, log=True),
     "tol": between(1e-6, 0.5),
-    "max_iter": between(10, 1000, "log_integer"),
-    "random_state": between(0, 9, "integer"),
+    "max_iter": between(10, 1000, "int", log=True),
+    "random_state": between(0, 9, "int"),
     "solver": choice("lbfgs", "saga", "newton-cg"),
     "fit_intercept": choice(True, False),
 }
 
 
-def made(params: StrategyParams | None = None, searched: Space | None = None, sign: int = 1) -> Strategy:
-    return strategy(params or BayesianStrategy(), searched or space(**WIDE), sign)
+def made(
+    params: StrategyParams | None = None, searched: Space | None = None, direction: Direction = Direction.MINIMIZE
+) -> Strategy:
+    return strategy(params or BayesianStrategy(), searched or space(**WIDE), direction)
 
 
 def asked(chosen: Strategy, number: int) -> Candidate:
@@ -46,17 +49,19 @@ def loss(candidate: Candidate) -> float:
     return float(math.log10(C) ** 2) + (0 if solver == "saga" else 0.5)
 
 
-def came_of(number: int, candidate: Candidate, state: State = "finished", sign: int = 1) -> TrialResult:
-    scores = () if state == "failed" else (sign * loss(candidate), sign * loss(candidate))
+def came_of(
+    number: int, candidate: Candidate, state: State = "finished", direction: Direction = Direction.MINIMIZE
+) -> TrialResult:
+    scores = () if state == "failed" else (direction * loss(candidate), direction * loss(candidate))
     return TrialResult(number, 1, candidate.family, dict(candidate.parameters), state, scores)
 
 
-def course(chosen: Strategy, numbers: range, sign: int = 1) -> list[Candidate]:
+def course(chosen: Strategy, numbers: range, direction: Direction = Direction.MINIMIZE) -> list[Candidate]:
     """Return the candidates of a search with one worker; every seventh fails, every fifth is given up."""
     found = []
     for number in numbers:
         candidate = asked(chosen, number)
-        chosen.tell(came_of(number, candidate, state_of(number), sign))
+        chosen.tell(came_of(number, candidate, state_of(number), direction))
         found.append(candidate)
     return found
 
@@ -138,16 +143,18 @@ def test_a_search_that_goes_on_draws_what_it_would_have_drawn(cut: int) -> None:
 
 
 def test_it_finds_what_draws_at_random_do_not() -> None:
-    narrow = space(C=between(1e-4, 1e2, "log_uniform"), solver=choice("lbfgs", "saga", "newton-cg"))
+    narrow = space(C=between(1e-4, 1e2, log=True), solver=choice("lbfgs", "saga", "newton-cg"))
     learned = min(map(loss, course(made(searched=narrow), range(60))))
     guessed = sorted(map(loss, course(made(RandomStrategy(), narrow), range(60))))
     assert learned < guessed[0]
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_what_is_better_is_told_by_the_sign(sign: int) -> None:
-    """Scores of which more is better are minus a loss, and lead to the same draws."""
-    assert course(made(sign=sign), range(30), sign) == course(made(sign=1), range(30))
+@pytest.mark.parametrize("direction", [*Direction])
+def test_the_direction_says_which_scores_are_better(direction: Direction) -> None:
+    """Scores that are maximized are minus a loss, and lead to the same draws."""
+    assert course(made(direction=direction), range(30), direction) == course(
+        made(direction=Direction.MINIMIZE), range(30)
+    )
 
 
 def test_the_first_draws_are_at_random() -> None:
@@ -160,7 +167,7 @@ def test_the_first_draws_are_at_random() -> None:
 
 def test_draws_side_by_side_differ() -> None:
     """Eight workers that ask one after the other, with no outcome in between, are given eight candidates apart."""
-    chosen = made(searched=space(C=between(1e-4, 1e2, "log_uniform")))
+    chosen = made(searched=space(C=between(1e-4, 1e2, log=True)))
     course(chosen, range(20))
     batch = [math.log10(asked(chosen, number).parameters["C"]) for number in range(20, 28)]
     assert min(abs(a - b) for place, a in enumerate(batch) for b in batch[:place]) > 1e-3
@@ -187,7 +194,7 @@ def test_what_an_earlier_run_tried_is_not_tried_again() -> None:
 
 
 def test_outcomes_of_all_kinds_are_what_optuna_knows_of_them() -> None:
-    told, recalled = Bayesian(space(**WIDE), BayesianStrategy(), 1), Bayesian(space(**WIDE), BayesianStrategy(), 1)
+    told, recalled = (Bayesian(space(**WIDE), BayesianStrategy(), Direction.MINIMIZE) for _ in range(2))
     for number, candidate in enumerate(course(told, range(15))):
         recalled.tell(came_of(number, candidate, state_of(number)))
     one, other = (
@@ -200,7 +207,7 @@ def test_outcomes_of_all_kinds_are_what_optuna_knows_of_them() -> None:
 
 def test_five_hundred_draws_are_chosen_in_seconds() -> None:
     """What one is chosen from grows; a draw of a search that long is still far cheaper than a fit."""
-    chosen = made(searched=space(C=between(1e-4, 1e2, "log_uniform"), solver=choice("lbfgs", "saga")))
+    chosen = made(searched=space(C=between(1e-4, 1e2, log=True), solver=choice("lbfgs", "saga")))
     for number in range(490):
         candidate = Candidate("logistic_regression", {"C": 1e-4 * 1.028**number, "solver": "saga"})
         chosen.tell(came_of(number, candidate))
@@ -217,7 +224,7 @@ def test_pruning_can_be_switched_off() -> None:
 
 # --- gaussian process --------------------------------------------------------
 
-STRENGTH = {"C": between(1e-4, 1e2, "log_uniform")}
+STRENGTH = {"C": between(1e-4, 1e2, log=True)}
 
 
 @pytest.fixture
@@ -248,7 +255,7 @@ def test_draws_of_a_gaussian_process_side_by_side_differ(gaussian: BayesianStrat
 
 
 def test_a_gaussian_process_searches_over_families(gaussian: BayesianStrategy) -> None:
-    boosting = FamilySpace(over={"learning_rate": between(0.01, 1.0, "log_uniform")})
+    boosting = FamilySpace(parameters={"learning_rate": between(0.01, 1.0, log=True)})
     chosen = made(
         gaussian,
         Space.checked(

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wine_assets.errors import ConfigurationError
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Candidate
 from wine_assets.search.strategies import BayesianStrategy, GridStrategy, RandomStrategy, Strategy, strategy
 from wine_assets.search.study import FORESEEN_TRIALS, PRUNING_TRIALS, Budget, Failures, Study
 from wine_assets.search.trials import Trial, TrialResult, failed
 from wine_assets_tests.support.search_builders import FAMILY, between, choice, space, trial_result
 
-STRENGTH = between(1e-4, 1e2, "log_uniform")
+STRENGTH = between(1e-4, 1e2, log=True)
 
 
 class Numbered:
@@ -31,10 +32,12 @@ class Numbered:
         self.told.append(outcome)
 
 
-def make_study(chosen: Strategy | None = None, retries: int = 0, sign: int = 1, **given: Any) -> Study:
+def make_study(
+    chosen: Strategy | None = None, retries: int = 0, direction: Direction = Direction.MINIMIZE, **given: Any
+) -> Study:
     """Return a study; what isn't said of it is of its budget."""
     own = {name: given.pop(name) for name in ("record", "clock", "numbers") if name in given}
-    return Study(chosen or Numbered(), Budget(**given), retries, sign, **own)
+    return Study(chosen or Numbered(), Budget(**given), retries, direction, **own)
 
 
 def scored(trial: Trial, *scores: float) -> TrialResult:
@@ -111,7 +114,7 @@ def test_trials_that_fail_try_the_patience_as_well() -> None:
 
 
 def test_more_is_better_with_the_other_sign() -> None:
-    study = make_study(sign=-1, trials=20, patience=2)
+    study = make_study(direction=Direction.MAXIMIZE, trials=20, patience=2)
     course(study, lambda trial: scored(trial, trial.number / 10 if trial.number < 5 else 0.0))
     assert study.stopped_at == 7
     assert study.best == 0.4
@@ -248,8 +251,8 @@ def test_a_bayesian_search_with_one_worker_goes_on_as_if_it_had_not_been_stopped
     """Candidates, pruning_thresholds and attempts, at whichever trial it was stopped."""
 
     def make(record: Callable[[TrialResult], None] = lambda _: None) -> Study:
-        chosen = strategy(BayesianStrategy(startup_trials=4), space(C=STRENGTH), 1)
-        return Study(chosen, Budget(trials=16), 1, 1, record=record)
+        chosen = strategy(BayesianStrategy(startup_trials=4), space(C=STRENGTH), Direction.MINIMIZE)
+        return Study(chosen, Budget(trials=16), 1, Direction.MINIMIZE, record=record)
 
     def came(trial: Trial) -> TrialResult:
         if trial.number % 6 == 5 and trial.attempt == 1:
@@ -276,7 +279,7 @@ def test_a_step_runs_its_own_numbers_alone() -> None:
     ("params", "learns"), [(GridStrategy(), False), (RandomStrategy(), False), (BayesianStrategy(prune=False), True)]
 )
 def test_it_says_whether_the_next_trial_depends_on_the_last(params: Any, learns: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    assert make_study(strategy(params, space(C=choice(1, 2)), 1)).learns == learns
+    assert make_study(strategy(params, space(C=choice(1, 2)), Direction.MINIMIZE)).learns == learns
 
 
 # --- giving up ---------------------------------------------------------------
@@ -305,7 +308,7 @@ def test_thresholds_are_medians_in_whichever_order_the_losses_came(losses: list[
 
 
 def test_thresholds_are_losses() -> None:
-    study = make_study(Numbered(prunes=True), sign=-1, trials=6)
+    study = make_study(Numbered(prunes=True), direction=Direction.MAXIMIZE, trials=6)
     scores = folds()
     handed = course(study, lambda trial: scored(trial, *next(scores)))
     assert handed[5].pruning_thresholds == (-2.0, -3.0)

@@ -1,6 +1,6 @@
 """Spaces, trials and outcomes that tests of several modules make in one line."""
 
-from typing import Any
+from typing import Any, Literal
 
 from wine_assets.search.space import Candidate, Distribution, FamilySpace, Space
 from wine_assets.search.trials import State, Trial, TrialResult
@@ -9,20 +9,20 @@ FAMILY = "logistic_regression"
 
 
 def choice(*values: Any) -> Distribution:
-    return Distribution(kind="choice", values=[*values])
+    return Distribution(kind="categorical", values=[*values])
 
 
-def between(low: float, high: float, kind: Any = "uniform") -> Distribution:
-    return Distribution(kind=kind, low=low, high=high)
+def between(low: float, high: float, kind: Literal["float", "int"] = "float", *, log: bool = False) -> Distribution:
+    return Distribution(kind=kind, low=low, high=high, log=log)
 
 
-def family_space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -> FamilySpace:
-    return FamilySpace(over=over, fixed=fixed or {})
+def family_space(fixed: dict[str, Any] | None = None, /, **parameters: Distribution) -> FamilySpace:
+    return FamilySpace(parameters=parameters, fixed=fixed or {})
 
 
-def space(fixed: dict[str, Any] | None = None, /, **over: Distribution) -> Space:
+def space(fixed: dict[str, Any] | None = None, /, **parameters: Distribution) -> Space:
     """Return a checked space of the one family that is always there."""
-    return Space.checked({FAMILY: family_space(fixed, **over)})
+    return Space.checked({FAMILY: family_space(fixed, **parameters)})
 
 
 def grid(searched: Space) -> list[Candidate]:

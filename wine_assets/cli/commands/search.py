@@ -132,7 +132,7 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
     """Return what was said of each family, and the default of those of which nothing was."""
     from wine_assets.search import space, space_text
 
-    said = {name: given for name, given in space_text.parse(texts, families).items() if given.over}
+    said = {name: given for name, given in space_text.parse(texts, families).items() if given.parameters}
     spaces = space.default_families(families) | said
     return {name: spaces[name].model_dump() for name in families}
 

@@ -181,7 +181,7 @@ def _collect(context: dg.OpExecutionContext, chunks: list[Any], stored: io_manag
     path = io_managers.artifact_path(NAME, data_version, FORMAT)
     study = search.journal.folder / "study.log"
     if chunks[0]["study"]:
-        write_study(study, space, result.trials, search.params.objective.sign)
+        write_study(study, space, result.trials, search.params.objective.direction)
     metadata = {
         "picture": described.picture(drawn, "The search"),
         "report": dg.MetadataValue.path(str(page)),

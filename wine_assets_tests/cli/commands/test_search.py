@@ -12,6 +12,7 @@ from rich.console import Console
 from wine_assets.cli import signals
 from wine_assets.cli.commands import search
 from wine_assets.cli.output.trials_progress import TrialsProgress
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Space
 from wine_assets.search.strategies import Random
 from wine_assets.search.study import Budget, Study
@@ -139,7 +140,7 @@ def test_a_model_of_a_search_and_flags_beside_it_are_a_contradiction() -> None:
 
 
 def test_a_search_stops_at_the_next_outcome_when_the_exception_of_a_signal_was_lost() -> None:
-    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
+    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, Direction.MINIMIZE)
     with TrialsProgress(Console(quiet=True), "log_loss") as progress, signals.watch():
         hear = search._hearing(progress)
         hear(study, None)
@@ -151,7 +152,7 @@ def test_a_search_stops_at_the_next_outcome_when_the_exception_of_a_signal_was_l
 
 def test_a_terminal_is_shown_a_bar() -> None:
     console = Console(force_terminal=True, width=120, record=True)
-    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, 1)
+    study = Study(Random(Space.checked({}), 0), Budget(trials=2), 0, Direction.MINIMIZE)
     with console.capture() as shown, TrialsProgress(console, "log_loss") as progress:
         progress.hear(study, None)
         for _ in range(2):

@@ -29,11 +29,11 @@ FEW = {"objective": {"folds": 2}}
 
 
 def choice(*values: Any) -> dict[str, Any]:
-    return {"kind": "choice", "values": [*values]}
+    return {"kind": "categorical", "values": [*values]}
 
 
 def over(**fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"logistic_regression": {"over": fields}}
+    return {"logistic_regression": {"parameters": fields}}
 
 
 @pytest.fixture
@@ -140,11 +140,11 @@ def test_steps_need_to_know_how_many_trials_there_are(pipeline: Pipeline) -> Non
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"space": over(c=choice(1.0))}, "logistic_regression has no hyperparameter 'c'"),
-    ({"space": {"forest": {"over": {"C": choice(1.0)}}}}, "There is no family 'forest'"),
-    ({"space": over(C={"kind": "log_uniform", "low": 0.0, "high": 1.0})}, "must be above 0, got 0"),
-    ({"space": over(C={"kind": "uniform", "low": 2.0, "high": 1.0})}, "`low` must be below `high`, got 2 and 1"),
+    ({"space": {"forest": {"parameters": {"C": choice(1.0)}}}}, "There is no family 'forest'"),
+    ({"space": over(C={"kind": "float", "log": True, "low": 0.0, "high": 1.0})}, "must be above 0, got 0"),
+    ({"space": over(C={"kind": "float", "low": 2.0, "high": 1.0})}, "`low` must be below `high`, got 2 and 1"),
     ({"space": over(l1_ratio=choice(0.0, 1.0))}, "solver 'lbfgs' can't fit a lasso"),
-    ({"strategy": {"grid": {}}, "space": over(C={"kind": "uniform", "low": 1.0, "high": 2.0})}, "A grid needs a list"),
+    ({"strategy": {"grid": {}}, "space": over(C={"kind": "float", "low": 1.0, "high": 2.0})}, "A grid needs a list"),
     ({"nested_folds": 1}, "`search.nested_folds` must be 0 (none) or at least 2, got 1"),
     ({"budget": {"trials": 0}}, "greater than or equal to 1, got 0"),
 ]
@@ -171,7 +171,7 @@ def test_a_search_whose_trials_fail_fails_and_leaves_the_last_one(pipeline: Pipe
     assert search(pipeline, budget={"trials": 2}).success
     before = pipeline.version(SEARCH)
     tight = {"failures": {"timeout_s": 0.001, "retries": 0}}
-    slow = over(C={"kind": "uniform", "low": 1.0, "high": 2.0}, scaler=choice("none"))
+    slow = over(C={"kind": "float", "low": 1.0, "high": 2.0}, scaler=choice("none"))
     [said] = failures(search(pipeline, space=slow, budget={"trials": 2}, **tight))
     assert "2 of 2 trials failed" in said
     assert "It took longer than 0.001 s (`failures.timeout_s`)." in said

@@ -37,7 +37,7 @@ WORKERS = 2
 TRIALS, SEED = 20, 4
 """With this seed one of the trials hangs, three kill their process, four raise, and the others have scores."""
 TIMEOUT_S = 3.0
-X = Distribution(kind="uniform", low=0.0, high=1.0)
+X = Distribution(kind="float", low=0.0, high=1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +64,13 @@ def frame() -> Any:
 def both_families(trace: Path) -> dict[str, FamilySpace]:
     """A conditional space: real fits, and fits that raise, hang or end their process."""
     real = {
-        "C": Distribution(kind="log_uniform", low=1e-3, high=1e2),
-        "scaler": Distribution(kind="choice", values=["standard", "none"]),
+        "C": Distribution(kind="float", log=True, low=1e-3, high=1e2),
+        "scaler": Distribution(kind="categorical", values=["standard", "none"]),
     }
-    acts = Distribution(kind="choice", values=["fit", "raise", "die", "hang"])
+    acts = Distribution(kind="categorical", values=["fit", "raise", "die", "hang"])
     return {
-        "logistic_regression": FamilySpace(over=real, fixed={"solver": "newton-cholesky"}),
-        NAME: FamilySpace(over={"x": X, "act": acts}, fixed={"trace": str(trace)}),
+        "logistic_regression": FamilySpace(parameters=real, fixed={"solver": "newton-cholesky"}),
+        NAME: FamilySpace(parameters={"x": X, "act": acts}, fixed={"trace": str(trace)}),
     }
 
 
@@ -168,7 +168,7 @@ def without_trace(outcome: TrialResult) -> dict[str, str]:
 def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_path: Path) -> None:
     """And the rows with it; a cluster that is there already is used by its address."""
     fixed = {"act": "hang", "once": str(tmp_path / "once"), "trace": str(trace)}
-    asked = search_params({NAME: FamilySpace(over={"x": X}, fixed=fixed)}, 4, retries=3)
+    asked = search_params({NAME: FamilySpace(parameters={"x": X}, fixed=fixed)}, 4, retries=3)
     with dask._client("", 1) as client:
         killer = killed_while_a_trial_hangs(trace, [])
         found = ran(asked, tmp_path, DaskBackend(address=client.scheduler.address))

@@ -7,6 +7,7 @@ import pytest
 
 from wine_assets.search.backends import pool
 from wine_assets.search.backends.pool import run_in_pool, usable_cores
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Candidate
 from wine_assets.search.study import Budget, Study
 from wine_assets.search.trials import TrialResult
@@ -39,7 +40,7 @@ class Acts:
 
 def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[TrialResult]:
     before = {*descendants()}
-    study = Study(strategy, Budget(), retries, 1)
+    study = Study(strategy, Budget(), retries, Direction.MINIMIZE)
     run_in_pool(study, fake_family.trial_context(**limits), workers)
     eventually(lambda: all_gone({*descendants()} - before))
     return study.results()

@@ -94,7 +94,7 @@ class _Stages:
         return {
             OUTCOME: msgspec.json.encode(outcome).decode(),
             IS_WHOLE: is_whole,
-            LOSS: self._context.params.sign * outcome.mean if is_scored else float("inf"),
+            LOSS: self._context.params.direction * outcome.mean if is_scored else float("inf"),
             ITERATIONS: iterations if iterations is not None and is_scored else 0,  # at 0 nothing is compared
             DONE: is_whole,
         }

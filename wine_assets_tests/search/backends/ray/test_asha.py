@@ -20,7 +20,7 @@ from wine_assets.search.backends.ray.asha import (
 )
 from wine_assets.search.backends.ray.params import Asha
 from wine_assets.search.backends.registry import RayBackend, run_trials
-from wine_assets.search.objective import ObjectiveParams
+from wine_assets.search.objective import Direction, ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace, Space
@@ -35,7 +35,7 @@ from wine_assets_tests.support.wine_frames import wine
 
 ASHA = Asha(grace_period=2, reduction_factor=2)
 WORKERS = 2
-X = Distribution(kind="uniform", low=0.0, high=1.0)
+X = Distribution(kind="float", low=0.0, high=1.0)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,8 @@ def test_a_failure_ends_a_trial_and_is_compared_with_nothing(monkeypatch: pytest
 
 
 def make_study(trials: int) -> Study:
-    return Study(
-        strategy(RandomStrategy(), Space.checked({NAME: FamilySpace(over={"x": X})}), 1), Budget(trials=trials), 0, 1
-    )
+    chosen = strategy(RandomStrategy(), Space.checked({NAME: FamilySpace(parameters={"x": X})}), Direction.MINIMIZE)
+    return Study(chosen, Budget(trials=trials), 0, Direction.MINIMIZE)
 
 
 def reported(asked: Trial, iterations: int, *, is_whole: bool) -> dict[str, Any]:
@@ -152,14 +151,16 @@ def test_a_failure_comes_to_the_journal_as_it_is() -> None:
 
 def test_asha_stops_hopeless_trials_on_a_real_cluster(trace: Path, tmp_path: Path) -> None:
     """Those that finish have the scores of whole fits, failures are values, and actors are used again and again."""
-    acts = Distribution(kind="choice", values=["fit", "wait", "raise", "die"])
-    boosted = {"learning_rate": Distribution(kind="log_uniform", low=1e-3, high=0.5)}
+    acts = Distribution(kind="categorical", values=["fit", "wait", "raise", "die"])
+    boosted = {"learning_rate": Distribution(kind="float", log=True, low=1e-3, high=0.5)}
     asked = SearchParams(
         strategy=RandomStrategy(seed=1),
         space={
-            NAME: FamilySpace(over={"x": X, "act": acts}, fixed={"trace": str(trace)}),
-            "gradient_boosting": FamilySpace(over=boosted, fixed={"max_iter": 9, "min_samples_leaf": 5}),
-            "logistic_regression": FamilySpace(over={"C": Distribution(kind="log_uniform", low=1e-3, high=1.0)}),
+            NAME: FamilySpace(parameters={"x": X, "act": acts}, fixed={"trace": str(trace)}),
+            "gradient_boosting": FamilySpace(parameters=boosted, fixed={"max_iter": 9, "min_samples_leaf": 5}),
+            "logistic_regression": FamilySpace(
+                parameters={"C": Distribution(kind="float", log=True, low=1e-3, high=1.0)}
+            ),
         },
         objective=ObjectiveParams(folds=FOLDS),
         budget=Budget(trials=30),

@@ -138,9 +138,9 @@ def test_a_node_that_does_not_come_up_is_named_with_what_it_said(
 
 def test_a_killed_search_leaves_nothing_of_the_cluster_that_it_started(trace: Path, tmp_path: Path) -> None:
     """Trials run on the worker node alone, two on its one core; node, head, actors and fits end with the search."""
-    over = {"x": Distribution(kind="uniform", low=0.0, high=1.0)}
+    over = {"x": Distribution(kind="float", low=0.0, high=1.0)}
     asked = SearchParams(
-        space={NAME: FamilySpace(over=over, fixed={"act": "hang", "trace": str(trace)})},
+        space={NAME: FamilySpace(parameters=over, fixed={"act": "hang", "trace": str(trace)})},
         objective=ObjectiveParams(folds=FOLDS),
         budget=Budget(trials=4),
     )

@@ -62,9 +62,9 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
 def test_a_host_that_is_cut_off_costs_a_search_nothing_but_time(hosts: list[Host], tmp_path: Path, trace: Path) -> None:
     """Every trial is scored as the pool scores it, and none that had come in is run again."""
     head, lost, _ = hosts
-    over = {"x": Distribution(kind="uniform", low=0.0, high=1.0)}
+    over = {"x": Distribution(kind="float", low=0.0, high=1.0)}
     asked = SearchParams(
-        space={NAME: FamilySpace(over=over, fixed={"act": "wait", "trace": str(trace)})},
+        space={NAME: FamilySpace(parameters=over, fixed={"act": "wait", "trace": str(trace)})},
         objective=ObjectiveParams(folds=FOLDS),
         budget=Budget(trials=TRIALS),
         failures=Failures(retries=3),

@@ -15,6 +15,7 @@ from wine_assets.errors import FailedSearchError
 from wine_assets.search.backends.ray import cluster
 from wine_assets.search.backends.ray.tune import ACTOR, DONE, OUTCOMES, _Actor, _Actors, _searcher
 from wine_assets.search.backends.registry import RayBackend
+from wine_assets.search.objective import Direction
 from wine_assets.search.space import Distribution, FamilySpace, Space
 from wine_assets.search.strategies import RandomStrategy, strategy
 from wine_assets.search.study import Budget, Study
@@ -45,9 +46,11 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> TaskQueue:
 
 
 def make_study(trials: int, retries: int = 0) -> Study:
-    x = Distribution(kind="uniform", low=0.0, high=1.0)
-    space = Space.checked({NAME: FamilySpace(over={"x": x})})
-    return Study(strategy(RandomStrategy(), space, 1), Budget(trials=trials), retries, 1)
+    x = Distribution(kind="float", low=0.0, high=1.0)
+    space = Space.checked({NAME: FamilySpace(parameters={"x": x})})
+    return Study(
+        strategy(RandomStrategy(), space, Direction.MINIMIZE), Budget(trials=trials), retries, Direction.MINIMIZE
+    )
 
 
 def scored(actors: _Actors, actor: str, count: int) -> list[TrialResult]:
