@@ -32,6 +32,10 @@ class HyperparameterError(ConfigurationError):
     """A hyperparameter has a wrong name, type, value or combination."""
 
 
+class FamilyError(ConfigurationError):
+    """A family of models is not installed, or can't be used."""
+
+
 class SearchError(ConfigurationError):
     """A hyperparameter search was refused before anything was fitted."""
 

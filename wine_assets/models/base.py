@@ -1,4 +1,4 @@
-"""What a family of models has to offer: fit, save, load and export."""
+"""A family of models: what it has to offer, and what a fit of it returns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from wine_assets.config import StrictModel
 
-H = TypeVar("H", bound=StrictModel)
+H_contra = TypeVar("H_contra", bound=StrictModel, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainingData:
         return tuple(max(abs(low), abs(high)) for low, high in zip(self.low, self.high, strict=True))
 
 
-class Family(Protocol[H]):
+class Family(Protocol[H_contra]):
     """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1."""
 
     name: ClassVar[str]
@@ -34,22 +34,14 @@ class Family(Protocol[H]):
     """The type of the hyperparameters, a subclass of StrictModel."""
     batch_invariant: ClassVar[bool]
     """Whether the exported model promises a row the same bits alone, in any batch and with any number of threads."""
-    types: ClassVar[tuple[str, ...]]
-    """The types, beside those that skops trusts itself, that the files of `save` hold."""
+    weights: ClassVar[str]
+    """The name of the file that `save` writes, such as `estimator.skops`."""
 
-    def fit(self, X: Any, y: Any, hyperparameters: H) -> Any:
+    def fit(self, X: Any, y: Any, hyperparameters: H_contra) -> Any:
         """Return an estimator fitted on X and y; raise TrainingError when it can't be fitted."""
         ...
 
-    def hyperparameters_of(self, estimator: Any) -> H:
-        """Return the hyperparameters that an estimator of this family was fitted with."""
-        ...
-
-    def made(self, estimator: Any) -> bool:
-        """Whether this family fits estimators of this kind."""
-        ...
-
-    def complexity(self, hyperparameters: H) -> float:
+    def complexity(self, hyperparameters: H_contra) -> float:
         """Return how far an estimator with these may bend to the data: of two that are as good, less is better."""
         ...
 
@@ -61,7 +53,7 @@ class Family(Protocol[H]):
         """Read an estimator that `save` wrote; raise ArtifactError when the file is not one."""
         ...
 
-    def export(self, estimator: Any, hyperparameters: H, data: TrainingData) -> bytes:
+    def export(self, estimator: Any, hyperparameters: H_contra, data: TrainingData) -> bytes:
         """Return a self-contained ONNX model.
 
         Input `features` float32 [n, features]; outputs `label` int64 [n] and `probabilities` float32 [n, 2].
@@ -84,3 +76,19 @@ class Iterative(Protocol):
         After all of them it predicts, to the last bit, what that of `fit` does, wherever it was looked at.
         """
         ...
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """An estimator together with all that is known of its fit."""
+
+    family: Family[Any]
+    hyperparameters: StrictModel
+    data: TrainingData
+    estimator: Any
+    warnings: tuple[str, ...] = ()
+    """What the solver warned of, such as that it stopped at max_iter; empty when all went well."""
+
+    def export(self) -> bytes:
+        """Return the model as ONNX, as `Family.export` does."""
+        return self.family.export(self.estimator, self.hyperparameters, self.data)

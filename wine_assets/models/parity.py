@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import ParityError
-from wine_assets.models.base import TrainingData
+from wine_assets.models.base import FittedModel, TrainingData
 
 if TYPE_CHECKING:
     from wine_assets.inference import Predictor
@@ -67,8 +67,8 @@ class Parity:
         )
 
 
-def measure(content: bytes, estimator: Any, X: Any, data: TrainingData, *, batch_invariant: bool) -> Parity:
-    """Compare a serialized ONNX model with its estimator; X is the float64 frame [n, features] it was fitted on.
+def measure(content: bytes, model: FittedModel, X: Any) -> Parity:
+    """Compare a serialized ONNX model with the one it was exported from; X is the frame [n, features] of its fit.
 
     Both are given the same float32 values, which is what the model's input can hold. Random rows are uniform in
     the features' ranges; boundary rows are found by bisection between rows that the estimator labels differently.
@@ -78,7 +78,7 @@ def measure(content: bytes, estimator: Any, X: Any, data: TrainingData, *, batch
     from wine_assets.inference import Predictor
 
     predictor = Predictor(content)
-    random = _random_rows(data)
+    estimator, random = model.estimator, _random_rows(model.data)
     boundary = _boundary_rows(estimator, random)
     differences, flips = zip(
         *(_compare(predictor, estimator, rows) for rows in (*_blocks(X.to_numpy()), random, boundary) if len(rows)),
@@ -91,7 +91,7 @@ def measure(content: bytes, estimator: Any, X: Any, data: TrainingData, *, batch
         max_difference=float(np.max(differences)),
         label_flips=sum(flips),
         batch_differences=_batch_differences(predictor, random[:BATCH_ROWS]),
-        batch_invariant=batch_invariant,
+        batch_invariant=model.family.batch_invariant,
     )
 
 

@@ -2,37 +2,35 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import TrainingError, as_sentence
-from wine_assets.models.base import TrainingData
+from wine_assets.models.base import FittedModel, TrainingData
 from wine_assets.models.registry import family_of
 
-VERSION = "1"
+VERSION = "2"
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A fitted estimator, and how the fit went."""
-
-    estimator: Any
-    warnings: tuple[str, ...]
-    """What the solver warned of, such as that it stopped at max_iter; empty when all went well."""
-
-
-def train(frame: Any, hyperparameters: StrictModel) -> Fit:
+def train(frame: Any, hyperparameters: StrictModel) -> FittedModel:
     """Fit the family that `hyperparameters` belong to on every feature of `frame`.
 
     `frame` has float64 features and an int64 `target` of 0 and 1. Raise TrainingError when the solver refuses.
     """
     X, y = dataset.features_and_target(frame)
+    family = family_of(hyperparameters)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator = _fitted(X, y, hyperparameters)
-    return Fit(estimator, tuple(dict.fromkeys(_first_sentence(str(warning.message)) for warning in caught)))
+        try:
+            estimator = family.fit(X, y, hyperparameters)
+        except (ValueError, ArithmeticError) as error:
+            raise TrainingError(
+                f"The estimator can't be fitted on {len(X)} rows of {len(X.columns)} features: {error}. "
+                "Change the hyperparameters or the data."
+            ) from error
+    sentences = dict.fromkeys(_first_sentence(str(warning.message)) for warning in caught)
+    return FittedModel(family, hyperparameters, training_data(frame), estimator, tuple(sentences))
 
 
 def training_data(frame: Any) -> TrainingData:
@@ -56,16 +54,6 @@ def _fingerprint(frame: Any) -> str:
         digest.update(f"{name}:{dtype};".encode())
         digest.update(np.ascontiguousarray(frame[name].to_numpy()).data)
     return digest.hexdigest()
-
-
-def _fitted(X: Any, y: Any, hyperparameters: StrictModel) -> Any:
-    try:
-        return family_of(hyperparameters).fit(X, y, hyperparameters)
-    except (ValueError, ArithmeticError) as error:
-        raise TrainingError(
-            f"The estimator can't be fitted on {len(X)} rows of {len(X.columns)} features: {error}. "
-            "Change the hyperparameters or the data."
-        ) from error
 
 
 def _first_sentence(message: str) -> str:

@@ -1,13 +1,13 @@
-"""An estimator exported to ONNX together with the proof that the export equals it."""
+"""A fitted model exported to ONNX together with the proof that the export equals it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wine_assets.data import dataset
 from wine_assets.models import parity, training
-from wine_assets.models.registry import family_that_made
+from wine_assets.models.base import FittedModel
 
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,19 @@ class VerifiedExport:
     parity: parity.Parity
 
 
-def export(frame: Any, estimator: Any) -> VerifiedExport:
-    """Export an estimator that was fitted on `frame` and compare the two; the comparison may have failed.
+def export(frame: Any, model: FittedModel) -> VerifiedExport:
+    """Export a model that was fitted on `frame` and compare the two; the comparison may have failed.
 
-    Raise ExportError when no family made the estimator.
+    Raise ExportError for an estimator that its family did not fit.
     """
     from wine_assets.inference import Predictor
 
-    family = family_that_made(estimator)
-    data = training.training_data(frame)
-    content = family.export(estimator, family.hyperparameters_of(estimator), data)
+    model = with_data(model, frame)
+    content = model.export()
     X, _ = dataset.features_and_target(frame)
-    measured = parity.measure(content, estimator, X, data, batch_invariant=family.batch_invariant)
-    return VerifiedExport(content, Predictor(content).metadata, measured)
+    return VerifiedExport(content, Predictor(content).metadata, parity.measure(content, model, X))
+
+
+def with_data(model: FittedModel, frame: Any) -> FittedModel:
+    """Return the model; one whose file does not describe the data that it was fitted on takes them from `frame`."""
+    return model if model.data.fingerprint else replace(model, data=training.training_data(frame))

@@ -33,6 +33,8 @@ class Format:
     suffix: str
     write: Callable[[Any, Path], None]
     read: Callable[[Path], Any]
+    old_suffix: str = ""
+    """That of files which earlier releases wrote, and which are still read."""
 
 
 def _write_frame(frame: Any, path: Path) -> None:
@@ -46,19 +48,20 @@ def _read_frame(path: Path) -> Any:
     return pd.read_parquet(path, engine="pyarrow")
 
 
-def _write_estimator(estimator: Any, path: Path) -> None:
-    from wine_assets.models.registry import family_that_made
+def _write_model(model: Any, path: Path) -> None:
+    from wine_assets.models.formats import model_file
 
-    family_that_made(estimator).save(estimator, path)
-
-
-def _read_estimator(path: Path) -> Any:
-    from wine_assets.models import registry
-
-    return registry.load(path)
+    model_file.save(model, path)
 
 
-def _read_model(path: Path) -> bytes:
+def _read_model(path: Path) -> Any:
+    from wine_assets.models.families import legacy_skops
+    from wine_assets.models.formats import model_file
+
+    return legacy_skops.load(path) if path.suffix == legacy_skops.SUFFIX else model_file.load(path)
+
+
+def _read_onnx(path: Path) -> bytes:
     from wine_assets.inference import Predictor
 
     content = path.read_bytes()
@@ -75,8 +78,8 @@ def _write_json(value: Any, path: Path) -> None:
 
 FORMATS = {
     "frame": Format(".parquet", _write_frame, _read_frame),
-    "estimator": Format(".skops", _write_estimator, _read_estimator),
-    "model": Format(".onnx", lambda content, path: atomic_write(path, content), _read_model),
+    "estimator": Format(".zip", _write_model, _read_model, old_suffix=".skops"),
+    "model": Format(".onnx", lambda content, path: atomic_write(path, content), _read_onnx),
     "report": Format(".json", _write_json, lambda path: json.loads(path.read_bytes())),
 }
 
@@ -95,10 +98,11 @@ class Stored:
 
     def read(self) -> Any:
         """Return the value; raise ArtifactError when its file is missing or damaged."""
-        for format_name in FORMATS:
+        for format_name, stored_format in FORMATS.items():
             path = artifact_path(self.asset, self.version, format_name)
-            if path.exists():
-                return _read(path, format_name, self.asset)
+            for candidate in (path, path.with_suffix(stored_format.old_suffix or path.suffix)):
+                if candidate.exists():
+                    return _read(candidate, format_name, self.asset)
         missing = settings.home().data / self.asset / self.version
         raise ArtifactError(f"There is no file {missing}. Materialize {self.asset} again.")
 
@@ -172,7 +176,7 @@ class ArtifactIOManager(dg.IOManager):
         instance = context.step_context.instance
         data_versions.forget(context.run_id, context.asset_key)
         if Path(instance.root_directory) == settings.home().dagster:  # another instance has other files on record
-            _prune(path.parent, path.suffix, KEPT_VERSIONS, {path.stem, _recorded(instance, context.asset_key)})
+            _prune(path.parent, "", KEPT_VERSIONS, {path.stem, _recorded(instance, context.asset_key)})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the version that this run consumes; raise ArtifactError when its file is missing or damaged."""

@@ -18,8 +18,8 @@ from wine_assets.orchestration.interrupts import never_retried
 
 Frame = Any
 """A pandas frame; an alias, because definitions load without pandas."""
-Estimator = Any
-"""A fitted estimator; an alias, because definitions load without scikit-learn."""
+Model = Any
+"""A FittedModel; an alias, because a step reads its inputs itself."""
 
 OWNERS = ["team:wine"]
 READABLE = "readable"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.data import dataset
-from wine_assets.models import parity, training
-from wine_assets.models.registry import family_that_made
+from wine_assets.models import parity, verified_export
+from wine_assets.models.base import FittedModel
 
 if TYPE_CHECKING:
     from wine_assets.inference import ModelRepository, Promotion
@@ -36,10 +36,10 @@ class Candidate:
 
     model: bytes
     """The serialized ONNX model."""
-    estimator: Any
-    """The estimator that it was exported from."""
+    fitted: FittedModel
+    """The model that it was exported from."""
     frame: Any
-    """The binarized frame that the estimator was fitted on."""
+    """The binarized frame that it was fitted on."""
     metrics: Mapping[str, float]
     """Its held-out figures."""
 
@@ -73,10 +73,9 @@ def release(models: Path, candidate: Candidate, origin: "Provenance", report: by
     """
     from wine_assets.inference import ModelRepository
 
-    family = family_that_made(candidate.estimator)
     X, _ = dataset.features_and_target(candidate.frame)
-    data = training.training_data(candidate.frame)
-    measured = parity.measure(candidate.model, candidate.estimator, X, data, batch_invariant=family.batch_invariant)
+    fitted = verified_export.with_data(candidate.fitted, candidate.frame)
+    measured = parity.measure(candidate.model, fitted, X)
     parity.require(measured)
     about = content(candidate.model, candidate.frame, candidate.metrics, measured)
     return publish(ModelRepository.named(models, MODEL_NAME), candidate.model, about, origin, report)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
+from wine_assets.models.base import FittedModel
 from wine_assets.models.hyperparameters import REFERENCE
-from wine_assets.models.registry import family_that_made
 from wine_assets.reports import evaluation_page
 from wine_assets.reports.plots import evaluation_picture
 
@@ -37,17 +37,16 @@ class Review:
         }
 
 
-def review(frame: Any, estimator: Any, params: EvaluationParams) -> Review:
-    """Cross-validate what the estimator was fitted with, and the reference, on the same folds of `frame`."""
-    hyperparameters = family_that_made(estimator).hyperparameters_of(estimator)
-    evaluation = evaluate(frame, hyperparameters, params)
+def review(frame: Any, model: FittedModel, params: EvaluationParams) -> Review:
+    """Cross-validate the hyperparameters of a model, and the reference's, on the same folds of `frame`."""
+    evaluation = evaluate(frame, model.hyperparameters, params)
     once = params.model_copy(update={"permutations": 1})  # nobody is shown the reference's importances
-    reference = evaluation if hyperparameters == REFERENCE else evaluate(frame, REFERENCE, once)
+    reference = evaluation if model.hyperparameters == REFERENCE else evaluate(frame, REFERENCE, once)
     picture = evaluation_picture(evaluation)
     page = evaluation_page.render(
         evaluation,
         reference,
-        hyperparameters=hyperparameters.model_dump(),
+        hyperparameters=model.hyperparameters.model_dump(),
         summary=_summary(frame, params),
         picture=picture,
     )

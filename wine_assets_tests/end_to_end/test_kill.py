@@ -53,10 +53,10 @@ def _whole_frame(path: Path) -> None:
     assert len(pd.read_parquet(path))
 
 
-def _whole_estimator(path: Path) -> None:
-    from wine_assets.models.formats import skops_file
+def _whole_fitted_model(path: Path) -> None:
+    from wine_assets.models.formats import model_file
 
-    assert hasattr(skops_file.load(path), "predict_proba")
+    assert hasattr(model_file.load(path).estimator, "predict_proba")
 
 
 def _whole_model(path: Path) -> None:
@@ -75,7 +75,7 @@ def _whole_page(path: Path) -> None:
 
 WHOLE: dict[str, Callable[[Path], None]] = {
     ".parquet": _whole_frame,
-    ".skops": _whole_estimator,
+    ".zip": _whole_fitted_model,
     ".onnx": _whole_model,
     ".json": _whole_json,
     ".html": _whole_page,
@@ -157,7 +157,7 @@ def _wait_for_watchdogs(home: settings.Home) -> None:
 def _results(home: settings.Home) -> dict[str, str]:
     """Return a hash of what each asset on record holds, and of what the champion says of itself but for its origin.
 
-    A .skops file is an archive with times in it, and a release has times and a version of its own.
+    A .zip file is an archive with times in it, and a release has times and a version of its own.
     """
     with instance.quiet_instance(home) as dagster:
         metadata = runs.latest_metadata(dagster)
@@ -170,11 +170,11 @@ def _results(home: settings.Home) -> dict[str, str]:
 
 
 def _content(path: Path) -> bytes:
-    from wine_assets.models.formats import skops_file
+    from wine_assets.models.formats import model_file
 
-    if path.suffix != ".skops":
+    if path.suffix != ".zip":
         return path.read_bytes()
-    model = skops_file.load(path)[-1]
+    model = model_file.load(path).estimator[-1]
     return bytes(model.coef_.tobytes() + model.intercept_.tobytes())
 
 

@@ -1,6 +1,7 @@
 import copy
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from wine_assets.data import dataset
 from wine_assets.errors import ParityError
 from wine_assets.inference.predictor import Predictor
 from wine_assets.models import parity
+from wine_assets.models.base import FittedModel
 from wine_assets.models.families.logistic_regression import folded
 from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
 from wine_assets.models.onnx import export
@@ -24,7 +26,13 @@ GOOD = parity.Parity(178, 10_000, 500, 1e-6, 0, 0, batch_invariant=True)
 
 def compared(content: bytes, estimator: Any, *, batch_invariant: bool = True) -> parity.Parity:
     X, _ = dataset.features_and_target(wine())
-    return parity.measure(content, estimator, X, wine_data(), batch_invariant=batch_invariant)
+    return parity.measure(content, model_of(estimator, batch_invariant=batch_invariant), X)
+
+
+def model_of(estimator: Any, *, batch_invariant: bool) -> FittedModel:
+    """Return a model of this estimator, of a family that promises equal bits in any batch, or does not."""
+    promise: Any = SimpleNamespace(batch_invariant=batch_invariant)
+    return FittedModel(promise, REFERENCE, wine_data(), estimator)
 
 
 def linear(weights: Any, bias: float) -> bytes:
@@ -131,7 +139,7 @@ def test_a_difference_in_a_single_row_of_the_data_is_enough() -> None:
     X.iloc[77] = 1e9
     changed = copy.deepcopy(forest)
     changed.predict_proba = lambda rows: _wrong_far_away(forest, rows)
-    found = parity.measure(content, changed, X, wine_data(), batch_invariant=False)
+    found = parity.measure(content, model_of(changed, batch_invariant=False), X)
     assert_refused(found)
     assert found.max_difference >= 0.5
 

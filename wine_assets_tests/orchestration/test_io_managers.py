@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -22,7 +23,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "read_pickle", "to_pickle", "allow_pickle"}
 SUFFIXES = {
     "raw_wine": ".parquet",
     "binarized_wine": ".parquet",
-    "wine_model": ".skops",
+    "wine_model": ".zip",
     "model_evaluation": ".json",
     "wine_model_onnx": ".onnx",
     "wine_predictions": ".parquet",
@@ -120,8 +121,8 @@ def test_the_recorded_version_stays_however_old_it_is(modelled: Pipeline, monkey
     folder = recorded.parent
     os.utime(recorded, (1, 1))
     for number in range(5):
-        (folder / f"unrecorded{number}.skops").touch()
-    io_managers._prune(folder, ".skops", io_managers.KEPT_VERSIONS, {recorded.stem})
+        (folder / f"unrecorded{number}.zip").touch()
+    io_managers._prune(folder, ".zip", io_managers.KEPT_VERSIONS, {recorded.stem})
     assert recorded.exists()
     assert len([*folder.iterdir()]) == io_managers.KEPT_VERSIONS + 1
 
@@ -136,7 +137,7 @@ def test_a_file_that_another_run_removes_meanwhile_is_no_trouble(tmp_path: Path)
 
 def test_what_a_killed_writer_left_is_swept_once_it_is_old(settled: Pipeline) -> None:
     folder = settled.file("wine_model").parent
-    old, new = (folder / f"{TEMPORARY_PREFIX}{name}.skops" for name in ("old", "new"))
+    old, new = (folder / f"{TEMPORARY_PREFIX}{name}.zip" for name in ("old", "new"))
     old.touch()
     new.touch()
     hours_ago = time.time() - 2 * io_managers.ORPHAN_AGE_S
@@ -189,8 +190,9 @@ def test_a_damaged_report_is_named_as_well(untouched: Pipeline) -> None:
 def test_an_asset_can_be_loaded_outside_of_any_run(untouched: Pipeline) -> None:
     """As in a notebook: the newest version there is."""
     repository = untouched.definitions.get_repository_def()
-    model = repository.load_asset_value(dg.AssetKey("wine_model"), instance=untouched.instance)
-    assert type(model).__name__ == "Pipeline"
+    model: Any = repository.load_asset_value(dg.AssetKey("wine_model"), instance=untouched.instance)
+    assert type(model.estimator).__name__ == "Pipeline"
+    assert model.hyperparameters.C == 1
 
 
 def test_a_file_that_vanishes_while_it_is_read_is_named(tmp_path: Path) -> None:

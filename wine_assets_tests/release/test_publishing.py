@@ -29,8 +29,8 @@ def candidate_of(binarized: pd.DataFrame) -> MakeCandidate:
     """Make the candidate of a frame and hyperparameters, by default the binarized wine data's."""
 
     def candidate(frame: pd.DataFrame = binarized, **hyperparameters: Any) -> publishing.Candidate:
-        estimator = training.train(frame, Hyperparameters(**hyperparameters)).estimator
-        return publishing.Candidate(verified_export.export(frame, estimator).content, estimator, frame, METRICS)
+        model = training.train(frame, Hyperparameters(**hyperparameters))
+        return publishing.Candidate(verified_export.export(frame, model).content, model, frame, METRICS)
 
     return candidate
 
@@ -54,7 +54,7 @@ def test_a_released_model_is_the_champion_that_services_load(
 ) -> None:
     predictor = Predictor.load(tmp_path / "wine")
     features = candidate.frame.drop(columns="target")
-    expected = candidate.estimator.predict_proba(features)
+    expected = candidate.fitted.estimator.predict_proba(features)
     np.testing.assert_allclose(predictor.predict_proba(features), expected, atol=1e-5)
     assert (predictor.version, predictor.verified, released.is_new) == (1, True, True)
     assert ModelRepository(tmp_path / "wine").report(1) == b"<!doctype html>"
@@ -120,7 +120,7 @@ def test_a_newest_version_that_is_damaged_is_not_promoted_but_published_anew(
 def test_a_model_of_another_estimator_is_refused_and_the_champion_stays(
     tmp_path: Path, candidate: publishing.Candidate, candidate_of: MakeCandidate, released: publishing.Release
 ) -> None:
-    wrong = publishing.Candidate(candidate_of(C=0.5).model, candidate.estimator, candidate.frame, METRICS)
+    wrong = publishing.Candidate(candidate_of(C=0.5).model, candidate.fitted, candidate.frame, METRICS)
     with pytest.raises(ParityError, match="doesn't answer as the estimator"):
         _released(tmp_path, wrong)
     assert ModelRepository(released.folder).champion() == released.promotion

@@ -3,21 +3,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.tree import DecisionTreeClassifier
 
 from wine_assets.config import StrictModel
-from wine_assets.errors import ExportError
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
 from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
 from wine_assets.reports import evaluation_report
-from wine_assets_tests.support.wine_frames import DEFAULT, fitted, wine
+from wine_assets_tests.support.wine_frames import DEFAULT, fitted_model, wine
 
 PARAMS = EvaluationParams(folds=3, permutations=2)
 
 
 @pytest.fixture(scope="module")
 def reviewed() -> evaluation_report.Review:
-    return evaluation_report.review(wine(), fitted(DEFAULT), PARAMS)
+    return evaluation_report.review(wine(), fitted_model(DEFAULT), PARAMS)
 
 
 def test_the_model_and_the_reference_are_evaluated_on_the_same_folds(reviewed: evaluation_report.Review) -> None:
@@ -28,7 +26,7 @@ def test_the_model_and_the_reference_are_evaluated_on_the_same_folds(reviewed: e
 
 def test_what_is_evaluated_are_the_hyperparameters_that_the_estimator_has() -> None:
     hyperparameters = LogisticRegressionHyperparameters(C=0.3, class_weight="balanced")
-    found = evaluation_report.review(wine(), fitted(hyperparameters), PARAMS)
+    found = evaluation_report.review(wine(), fitted_model(hyperparameters), PARAMS)
     assert found.evaluation.metrics == evaluate(wine(), hyperparameters, PARAMS).metrics
     assert '<td>C</td><td class="number">0.3</td>' in found.page
 
@@ -41,7 +39,7 @@ def test_the_reference_is_not_evaluated_twice(monkeypatch: pytest.MonkeyPatch) -
         return evaluate(frame, hyperparameters, params)
 
     monkeypatch.setattr(evaluation_report, "evaluate", recorded)
-    found = evaluation_report.review(wine(), fitted(REFERENCE), PARAMS)
+    found = evaluation_report.review(wine(), fitted_model(REFERENCE), PARAMS)
     assert found.reference is found.evaluation
     assert evaluated == [REFERENCE]
 
@@ -56,7 +54,7 @@ def test_repeats_are_counted_in_words() -> None:
     params = EvaluationParams(folds=2, repeats=2, seed=9, permutations=1)
     assert (
         "each held out 2 times by stratified 2-fold cross-validation (seed 9)"
-        in evaluation_report.review(wine(), fitted(REFERENCE), params).page
+        in evaluation_report.review(wine(), fitted_model(REFERENCE), params).page
     )
 
 
@@ -76,13 +74,7 @@ def test_the_summary_is_plain_json_with_every_figure(reviewed: evaluation_report
     assert {*summary["importances"]} == {*wine().columns[:-1]}
 
 
-def test_what_no_family_made_is_not_reviewed() -> None:
-    tree = DecisionTreeClassifier().fit(wine().iloc[:, :-1], wine()["target"])
-    with pytest.raises(ExportError, match="No family fits estimators such as DecisionTreeClassifier"):
-        evaluation_report.review(wine(), tree, PARAMS)
-
-
 def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    evaluation_report.review(wine(), fitted(REFERENCE), PARAMS)
+    evaluation_report.review(wine(), fitted_model(REFERENCE), PARAMS)
     assert list(tmp_path.iterdir()) == []

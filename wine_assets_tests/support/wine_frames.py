@@ -7,9 +7,8 @@ import pandas as pd
 
 from wine_assets.data import dataset, sources
 from wine_assets.models import training
-from wine_assets.models.base import TrainingData
+from wine_assets.models.base import FittedModel, TrainingData
 from wine_assets.models.hyperparameters import REFERENCE, Hyperparameters, LogisticRegressionHyperparameters
-from wine_assets.models.registry import family_of
 
 DEFAULT = LogisticRegressionHyperparameters()
 SAMPLED_ROWS = [101, 134, 63, 172, 173, 167, 22, 97, 83, 116]
@@ -27,15 +26,20 @@ def wine_data() -> TrainingData:
 
 
 @functools.cache
+def fitted_model(hyperparameters: Hyperparameters = REFERENCE) -> FittedModel:
+    """Return a model fitted on the wine data, the same object for the same hyperparameters: don't change it."""
+    return training.train(_wine(), hyperparameters)
+
+
 def fitted(hyperparameters: Hyperparameters = REFERENCE) -> Any:
-    """Return an estimator fitted on the wine data, the same object for the same hyperparameters: don't change it."""
-    return training.train(_wine(), hyperparameters).estimator
+    """Return the estimator of such a model."""
+    return fitted_model(hyperparameters).estimator
 
 
 @functools.cache
 def exported(hyperparameters: Hyperparameters = REFERENCE) -> bytes:
     """Return such an estimator as an ONNX model."""
-    return family_of(hyperparameters).export(fitted(hyperparameters), hyperparameters, wine_data())
+    return fitted_model(hyperparameters).export()
 
 
 @functools.cache

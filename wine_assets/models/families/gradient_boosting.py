@@ -18,6 +18,8 @@ _FIXED = {"early_stopping": False, "categorical_features": None}
 """What every fit is given: all rows are fitted on, and every feature is a number."""
 _ASSUMED = {"loss": "log_loss", "max_bins": 255, "monotonic_cst": None, "interaction_cst": None, "warm_start": False}
 """What is left as scikit-learn has it."""
+_TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+"""What a file holds beside the types that skops trusts by itself."""
 
 
 class GradientBoostingFamily:
@@ -27,7 +29,7 @@ class GradientBoostingFamily:
     hyperparameters: ClassVar[type[GradientBoostingHyperparameters]] = GradientBoostingHyperparameters
     batch_invariant: ClassVar[bool] = False
     """A batch that several threads share is summed in another order: a predictor gives these models one thread."""
-    types: ClassVar[tuple[str, ...]] = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+    weights: ClassVar[str] = "estimator.skops"
 
     def fit(self, X: Any, y: Any, hyperparameters: GradientBoostingHyperparameters) -> Any:
         """Return the fitted classifier; X is a frame [n, features] of float64, y a series [n] of int64 in {0, 1}."""
@@ -47,23 +49,6 @@ class GradientBoostingFamily:
         classifier = _classifier(hyperparameters).set_params(warm_start=True) if estimator is None else estimator
         return classifier.set_params(max_iter=iterations).fit(X, y)
 
-    def hyperparameters_of(self, estimator: Any) -> GradientBoostingHyperparameters:
-        """Return what `fit` was given."""
-        given = {name: getattr(estimator, name) for name in _SHARED}
-        return GradientBoostingHyperparameters(
-            **given,
-            max_depth=0 if estimator.max_depth is None else estimator.max_depth,
-            class_weight="none" if estimator.class_weight is None else estimator.class_weight,
-        )
-
-    def made(self, estimator: Any) -> bool:
-        """Whether the estimator is a HistGradientBoostingClassifier that has nothing but this family's parameters."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        if type(estimator) is not HistGradientBoostingClassifier:
-            return False
-        return all(getattr(estimator, name) == value for name, value in (_FIXED | _ASSUMED).items())
-
     def complexity(self, hyperparameters: GradientBoostingHyperparameters) -> float:
         """Return the most leaves that all trees may have."""
         depth, leaves = hyperparameters.max_depth, hyperparameters.max_leaf_nodes
@@ -79,8 +64,8 @@ class GradientBoostingFamily:
 
         scikit-learn follows the nodes of a tree without looking where they lead, so that is looked at here.
         """
-        estimator = skops_file.load(path, self.types)
-        if not self.made(estimator) or not _is_sound(estimator):
+        estimator = skops_file.load(path, _TRUSTED_TYPES)
+        if not _is_supported(estimator) or not _is_sound(estimator):
             raise ArtifactError(
                 f"{path} holds no trees that this project wrote. Don't use it; materialize wine_model again."
             )
@@ -88,7 +73,7 @@ class GradientBoostingFamily:
 
     def export(self, estimator: Any, hyperparameters: GradientBoostingHyperparameters, data: TrainingData) -> bytes:
         """Return the trees as one graph, which compares and sums in float64."""
-        if not self.made(estimator) or [*getattr(estimator, "classes_", ())] != [0, 1]:
+        if not _is_supported(estimator) or [*getattr(estimator, "classes_", ())] != [0, 1]:
             raise ExportError(
                 "Expected a HistGradientBoostingClassifier fitted by this family on the classes 0 and 1, got "
                 f"{type(estimator).__name__}. Fit it with this family, or export it with skl2onnx."
@@ -101,6 +86,15 @@ class GradientBoostingFamily:
 def _trees(estimator: Any) -> list[Any]:
     """Return the nodes of each tree, a structured array."""
     return [predictor.nodes for (predictor,) in estimator._predictors]  # noqa: SLF001 - as above
+
+
+def _is_supported(estimator: Any) -> bool:
+    """Tell whether this is a HistGradientBoostingClassifier with no parameter that this family doesn't have."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    if type(estimator) is not HistGradientBoostingClassifier:
+        return False
+    return all(getattr(estimator, name) == value for name, value in (_FIXED | _ASSUMED).items())
 
 
 def _is_sound(estimator: Any) -> bool:

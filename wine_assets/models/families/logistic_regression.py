@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from wine_assets.errors import ExportError
+from wine_assets.errors import ArtifactError, ExportError
 from wine_assets.models.base import TrainingData
 from wine_assets.models.formats import skops_file
 from wine_assets.models.hyperparameters import SHUFFLING_SOLVERS, LogisticRegressionHyperparameters
@@ -19,7 +19,7 @@ class LogisticRegressionFamily:
     name: ClassVar[str] = "logistic_regression"
     hyperparameters: ClassVar[type[LogisticRegressionHyperparameters]] = LogisticRegressionHyperparameters
     batch_invariant: ClassVar[bool] = True
-    types: ClassVar[tuple[str, ...]] = ()
+    weights: ClassVar[str] = "estimator.skops"
 
     def fit(self, X: Any, y: Any, hyperparameters: LogisticRegressionHyperparameters) -> Any:
         """Return the fitted LogisticRegression, or a Pipeline with a StandardScaler before it.
@@ -34,24 +34,6 @@ class LogisticRegressionFamily:
         estimator = classifier if hyperparameters.scaler == "none" else make_pipeline(StandardScaler(), classifier)
         return estimator.fit(X, y)
 
-    def hyperparameters_of(self, estimator: Any) -> LogisticRegressionHyperparameters:
-        """Return what `fit` was given; a seed that the solver doesn't use is 0."""
-        scaler, classifier = _steps(estimator)
-        given = {name: getattr(classifier, name) for name in _SHARED}
-        return LogisticRegressionHyperparameters(
-            **given,
-            scaler="none" if scaler is None else "standard",
-            class_weight=classifier.class_weight or "none",
-            random_state=classifier.random_state or 0,
-        )
-
-    def made(self, estimator: Any) -> bool:
-        """Whether the estimator is a LogisticRegression, alone or after a StandardScaler that centers and scales."""
-        try:
-            return bool(_steps(estimator))
-        except ExportError:
-            return False
-
     def complexity(self, hyperparameters: LogisticRegressionHyperparameters) -> float:
         """Return C: the larger, the weaker the regularization."""
         return hyperparameters.C
@@ -62,7 +44,12 @@ class LogisticRegressionFamily:
 
     def load(self, path: Path) -> Any:
         """Read an estimator that `save` wrote; raise ArtifactError for anything else."""
-        return skops_file.load(path, self.types)
+        estimator = skops_file.load(path)
+        try:
+            _steps(estimator)
+        except ExportError as error:
+            raise ArtifactError(f"{path} holds another estimator. {error}") from error
+        return estimator
 
     def export(self, estimator: Any, hyperparameters: LogisticRegressionHyperparameters, data: TrainingData) -> bytes:
         """Return the scaler and the model folded, in float64, into one linear graph."""

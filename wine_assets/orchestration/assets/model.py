@@ -16,7 +16,7 @@ from wine_assets.orchestration.configs import (
     WineModelConfig,
     hyperparameters_config,
 )
-from wine_assets.orchestration.steps import Estimator, Frame, Made, step
+from wine_assets.orchestration.steps import Frame, Made, Model, step
 
 PARITY = CheckSpec("parity", "The ONNX model answers as the estimator that it came from.", blocking=True)
 _SCIKIT_LEARN = f"scikit-learn-{version('scikit-learn')}"
@@ -35,17 +35,17 @@ _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
     after=[best_hyperparameters.SEARCH],
 )
 def wine_model(config: WineModelConfig, instance: dg.DagsterInstance, binarized_wine: Frame) -> Made:
-    """The estimator, fitted on every feature of all rows."""
+    """The model: an estimator, fitted on every feature of all rows, and what it was fitted with."""
     hyperparameters = best_hyperparameters.resolved(instance, config.hyperparameters)
-    fit = training.train(binarized_wine, hyperparameters)
+    model = training.train(binarized_wine, hyperparameters)
     return Made(
-        fit.estimator,
+        model,
         metadata={
-            "estimator": repr(fit.estimator),
-            "hyperparameters": hyperparameters.model_dump(),
+            "estimator": repr(model.estimator),
+            "hyperparameters": model.hyperparameters.model_dump(),
             "training_rows": len(binarized_wine),
         },
-        warnings=fit.warnings,
+        warnings=model.warnings,
         identity=WineModelConfig(hyperparameters=hyperparameters_config(hyperparameters)).model_dump(mode="json"),
     )
 
@@ -58,7 +58,7 @@ def wine_model(config: WineModelConfig, instance: dg.DagsterInstance, binarized_
     request=ComputeRequest(cpu="1", memory="1Gi", timeout="30m"),
     condition=FOLLOW_UPSTREAM,
 )
-def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model: Estimator) -> Made:
+def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model: Model) -> Made:
     """Held-out accuracy, log-loss, ROC AUC, Brier score, calibration and importances, beside the reference's."""
     from wine_assets.reports import evaluation_report
 
@@ -86,7 +86,7 @@ def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model
     checks=[PARITY],
     condition=FOLLOW_UPSTREAM,
 )
-def wine_model_onnx(binarized_wine: Frame, wine_model: Estimator) -> Made:
+def wine_model_onnx(binarized_wine: Frame, wine_model: Model) -> Made:
     """The estimator as an ONNX model, proved equal to it before it is stored."""
     exported = verified_export.export(binarized_wine, wine_model)
     return Made(

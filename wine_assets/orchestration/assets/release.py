@@ -9,7 +9,7 @@ from wine_assets import settings
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.orchestration import io_managers, metadata
 from wine_assets.orchestration.automation import FOLLOW_UPSTREAM
-from wine_assets.orchestration.steps import Estimator, Frame, Made, step
+from wine_assets.orchestration.steps import Frame, Made, Model, step
 from wine_assets.release import publishing
 
 Report = Any
@@ -25,7 +25,7 @@ Report = Any
     condition=FOLLOW_UPSTREAM,
 )
 def released_model(
-    run_id: str, binarized_wine: Frame, wine_model: Estimator, wine_model_onnx: bytes, model_evaluation: Report
+    run_id: str, binarized_wine: Frame, wine_model: Model, wine_model_onnx: bytes, model_evaluation: Report
 ) -> Made:
     """The champion: the ONNX model as a version of the repository, which services load, and serve from then on."""
     released = publishing.release(

@@ -26,14 +26,20 @@ from wine_assets.data import dataset
 from wine_assets.errors import ExportError
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference.predictor import Predictor
-from wine_assets.models import parity, training
+from wine_assets.models import parity, training, verified_export
+from wine_assets.models.base import FittedModel
 from wine_assets.models.formats import skops_file
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.hyperparameters import (
+    REFERENCE,
+    GradientBoostingHyperparameters,
+    LogisticRegressionHyperparameters,
+)
 from wine_assets.models.onnx import export
 from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, wine, wine_data
 
 LINEAR = {"bare": REFERENCE, "scaled": DEFAULT}
+TREES = GradientBoostingHyperparameters()
 
 
 def graph_of(content: bytes) -> Any:
@@ -57,11 +63,8 @@ def converted(estimator: Any) -> bytes:
 
 def export_of(frame: pd.DataFrame, hyperparameters: LogisticRegressionHyperparameters) -> tuple[bytes, parity.Parity]:
     """Fit, export and compare."""
-    estimator = training.train(frame, hyperparameters).estimator
-    data = training.training_data(frame)
-    content = family_of(hyperparameters).export(estimator, hyperparameters, data)
-    X, _ = dataset.features_and_target(frame)
-    return content, parity.measure(content, estimator, X, data, batch_invariant=True)
+    exported_model = verified_export.export(frame, training.train(frame, hyperparameters))
+    return exported_model.content, exported_model.parity
 
 
 @pytest.mark.parametrize("hyperparameters", LINEAR.values(), ids=LINEAR)
@@ -245,7 +248,8 @@ def test_histogram_boosted_trees_have_the_same_interface() -> None:
 @pytest.mark.parametrize("name", ["forest", "boosted trees", "tree", "logistic regression"])
 def test_a_converted_model_answers_as_the_estimator(name: str) -> None:
     estimator = fitted_on_wine(CONVERTIBLE[name])
-    compared = parity.measure(converted(estimator), estimator, wine().iloc[:, :-1], wine_data(), batch_invariant=False)
+    model = FittedModel(family_of(TREES), TREES, wine_data(), estimator)
+    compared = parity.measure(converted(estimator), model, wine().iloc[:, :-1])
     assert compared.passed, compared.sentence()
 
 

@@ -21,7 +21,7 @@ def test_the_reference_run_fits_what_scikit_learn_fits_bit_by_bit(reference: Ref
     X, y = load_wine(return_X_y=True, as_frame=True)
     direct = LogisticRegression(max_iter=5000, C=0.01).fit(X, (y != 0).astype("int64"))
     _, result = reference
-    model = result.output_for_node("wine_model")
+    model = result.output_for_node("wine_model").estimator
     assert type(model) is LogisticRegression
     assert model.coef_.tobytes() == direct.coef_.tobytes()
     assert model.intercept_.tobytes() == direct.intercept_.tobytes()

@@ -15,9 +15,8 @@ from wine_assets.inference import manifest as manifests
 from wine_assets.inference.manifest import Content, Provenance
 from wine_assets.models import parity
 from wine_assets.models.hyperparameters import REFERENCE, Hyperparameters
-from wine_assets.models.registry import family_of
 from wine_assets.release import publishing
-from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, wine, wine_data
+from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted_model, wine
 
 KINDS = (DEFAULT, REFERENCE)
 """Version 1 and version 2 of the repositories that tests serve."""
@@ -28,8 +27,8 @@ ORIGIN = Provenance("2024-06-07T00:00:00+00:00", "test", "", "", {})
 def content_of(hyperparameters: Hyperparameters) -> Content:
     """Return what the manifest of a model that was fitted on the wine data says."""
     X, _ = dataset.features_and_target(wine())
-    model, invariant = exported(hyperparameters), family_of(hyperparameters).batch_invariant
-    measured = parity.measure(model, fitted(hyperparameters), X, wine_data(), batch_invariant=invariant)
+    model = exported(hyperparameters)
+    measured = parity.measure(model, fitted_model(hyperparameters), X)
     return publishing.content(model, wine(), {}, measured)
 
 
