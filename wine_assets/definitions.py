@@ -3,18 +3,17 @@
 import dagster as dg
 
 from wine_assets import settings
-from wine_assets.compute.request import override
+from wine_assets.compute.request import require_names
 from wine_assets.orchestration import jobs, resources, sensors
-from wine_assets.orchestration.assets import search
+from wine_assets.orchestration.assets.search import hyperparameter_search
 
 
 def build_definitions() -> dg.Definitions:
     """Return the definitions that the settings describe; raise a WineAssetsError for settings that make no sense."""
-    asked = {step.name: step.request for step in jobs.STEPS} | {search.NAME: search.REQUEST}
-    requests = override(asked, settings.compute_overrides())
-    steps = [step.asset(requests[step.name]) for step in jobs.STEPS]
+    assets = [*jobs.ASSETS, hyperparameter_search]
+    require_names(settings.compute_overrides(), [asset.key.to_user_string() for asset in assets])
     return dg.Definitions(
-        assets=[*steps, search.asset(requests[search.NAME])],
+        assets=assets,
         jobs=[jobs.training_job, jobs.data_job, jobs.search_job],
         schedules=[jobs.training_schedule()],
         sensors=[sensors.incoming_sensor],

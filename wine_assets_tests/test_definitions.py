@@ -17,6 +17,7 @@ from wine_assets.definitions import build_definitions
 from wine_assets.errors import ComputeRequestError, SettingsError
 from wine_assets.orchestration import instance
 from wine_assets.settings import Home
+from wine_assets_tests.support.fresh_definitions import fresh_definitions
 
 ROOT = Path(__file__).parents[1]
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.json")
@@ -84,7 +85,8 @@ def _asked(asset: dg.AssetsDefinition) -> tuple[Mapping[str, Any], dg.RetryPolic
     node = asset.node_def
     if isinstance(node, dg.GraphDefinition):
         [work] = [each for each in node.nodes if each.name == "run_chunk"]
-        return work.tags, work.retry_policy
+        assert isinstance(work.definition, dg.OpDefinition)
+        return work.tags, work.definition.retry_policy
     return asset.op.tags, asset.op.retry_policy
 
 
@@ -162,14 +164,14 @@ def test_a_compute_request_that_makes_no_sense_fails_the_load_and_names_asset_an
 ) -> None:
     monkeypatch.setenv(settings.COMPUTE_VARIABLE, override)
     with pytest.raises(ComputeRequestError, match=sentence):
-        build_definitions()
+        fresh_definitions(monkeypatch)
 
 
 @pytest.mark.parametrize("text", ["banana", "[]", "3"])
 def test_compute_requests_that_are_no_json_object_fail_the_load(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(settings.COMPUTE_VARIABLE, text)
     with pytest.raises(SettingsError, match="WINE_ASSETS_COMPUTE must be a JSON object"):
-        build_definitions()
+        fresh_definitions(monkeypatch)
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 """ComputeRequest: how much a step may use, declared once and turned into the tags of every scheduler."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -132,17 +132,23 @@ def override(requests: Mapping[str, ComputeRequest], overrides: Mapping[str, obj
     Raises ComputeRequestError for an asset without a request, for anything but an object of fields, and for a
     request that can't be meant once they are replaced.
     """
+    require_names(overrides, requests)
     for name, fields in overrides.items():
-        _check_override(name, fields, requests)
+        _require_fields(name, fields)
     return {name: _overridden(name, request, overrides.get(name)) for name, request in requests.items()}
 
 
-def _check_override(name: str, fields: object, requests: Mapping[str, ComputeRequest]) -> None:
-    if name not in requests:
-        raise ComputeRequestError(
-            f"There is no asset {name!r} whose compute request could be changed. "
-            f"Name one of {', '.join(sorted(requests)) or 'none'}."
-        )
+def require_names(overrides: Mapping[str, object], names: Collection[str]) -> None:
+    """Raise ComputeRequestError for an override of an asset that is not among `names`."""
+    for name in overrides:
+        if name not in names:
+            raise ComputeRequestError(
+                f"There is no asset {name!r} whose compute request could be changed. "
+                f"Name one of {', '.join(sorted(names)) or 'none'}."
+            )
+
+
+def _require_fields(name: str, fields: object) -> None:
     if not isinstance(fields, Mapping):
         raise ComputeRequestError(
             f"The compute request of {name} must be an object of fields, got {fields!r}. "

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import extract_data_version_from_entry
 
 from wine_assets.errors import ArtifactError
+from wine_assets.orchestration.dagster_internals import extract_data_version_from_entry
 
 _DIGITS = 32
 _CONSUMED_LIMIT = 1024
@@ -25,6 +25,21 @@ def data_version(asset: str, code_version: str, made_of: Mapping[str, Any], inpu
     """
     parts = {"asset": asset, "code": code_version, "made_of": made_of, "inputs": inputs}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def input_names(asset: dg.AssetsDefinition) -> list[str]:
+    """Return the names of the assets whose content an asset reads, in order."""
+    return [each.name for each in asset.node_def.input_defs if not each.dagster_type.is_nothing]
+
+
+def asset_version(
+    asset: dg.AssetsDefinition, made_of: dg.Config | Mapping[str, Any] | None, inputs: Mapping[str, str]
+) -> str:
+    """Return the data version that an asset has, or will have, if it is made of these; None is no config."""
+    if isinstance(made_of, dg.Config):
+        made_of = made_of.model_dump(mode="json")
+    code_version = asset.code_versions_by_key[asset.key] or ""
+    return data_version(asset.key.to_user_string(), code_version, made_of or {}, inputs)
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:

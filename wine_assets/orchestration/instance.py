@@ -1,10 +1,10 @@
 """The project's own Dagster home, and the instance that lives in it."""
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
 
 from wine_assets.errors import SettingsError
 from wine_assets.files import atomic_write
+from wine_assets.orchestration.dagster_internals import InstanceRef
 from wine_assets.settings import HOME_VARIABLE, Home
 
 CONFIGURATION = """\

@@ -21,8 +21,8 @@ from wine_assets.orchestration.configs import (
 )
 from wine_assets.orchestration.search_configs import SearchJobConfig
 
-DATA_STEPS = (raw_wine, binarized_wine)
-STEPS = (*DATA_STEPS, wine_model, model_evaluation, wine_model_onnx, released_model, wine_predictions)
+DATA_ASSETS = (raw_wine, binarized_wine)
+ASSETS = (*DATA_ASSETS, wine_model, model_evaluation, wine_model_onnx, released_model, wine_predictions)
 """Every asset, each after those that it reads."""
 
 
@@ -39,26 +39,26 @@ def _data_mapping(config: DataConfig) -> dict[str, Any]:
 @dg.config_mapping
 def _search_mapping(config: SearchJobConfig) -> dict[str, Any]:
     data = run_config(data_configs(config))
-    return {"ops": {**data["ops"], search.NAME: {"config": search_steps.fields(config)}}}
+    return {"ops": {**data["ops"], search_steps.SEARCH: {"config": search_steps.fields(config)}}}
 
 
 training_job = dg.define_asset_job(
     "training_job",
-    selection=[step.name for step in STEPS],
+    selection=[*ASSETS],
     config=_training_mapping,
     description="From rows to a released ONNX model. A bad config is refused at launch, before any asset runs.",
 )
 
 data_job = dg.define_asset_job(
     "data_job",
-    selection=[step.name for step in DATA_STEPS],
+    selection=[*DATA_ASSETS],
     config=_data_mapping,
     description="Read and binarize the rows; what learns from them follows by its automation conditions.",
 )
 
 search_job = dg.define_asset_job(
     "search_job",
-    selection=[*(step.name for step in DATA_STEPS), search.NAME],
+    selection=[*DATA_ASSETS, search.hyperparameter_search],
     config=_search_mapping,
     description="From rows to the best hyperparameters. A bad config is refused at launch, before any asset runs.",
 )

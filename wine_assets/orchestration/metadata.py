@@ -1,9 +1,15 @@
-"""What the UI shows of frames and pictures: schemas, counts, previews and statistics, as Dagster metadata."""
+"""What the UI shows of the values of assets, as Dagster metadata."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+
+if TYPE_CHECKING:
+    from wine_assets.release.publishing import Release
+    from wine_assets.reports.evaluation_report import Review
+    from wine_assets.search.result import SearchResult
 
 PREVIEW_ROWS = 5
 
@@ -18,6 +24,46 @@ def frame(value: Any) -> dict[str, Any]:
         "dagster/column_schema": dg.TableSchema([dg.TableColumn(row["column"], type=row["dtype"]) for row in summary]),
         "preview": table(value.columns, value.head(PREVIEW_ROWS).itertuples(index=False)),
         "statistics": table(summary[0], (row.values() for row in summary)),
+    }
+
+
+def review(value: "Review", page: Path) -> dict[str, Any]:
+    """Return the figures and the picture of a model's evaluation, and where its report lies."""
+    return {
+        "figures": table(*value.figures()),
+        "picture": picture(value.picture, "Evaluation on held-out rows"),
+        "report": dg.MetadataValue.path(str(page)),
+        **value.evaluation.metrics,
+        "metrics": value.evaluation.metrics,
+        "reference_metrics": value.reference.metrics,
+    }
+
+
+def release(value: "Release") -> dict[str, Any]:
+    """Return the version that a release made champion, and where its repository lies."""
+    return {
+        "version": value.promotion.version,
+        "champion": mapping(value.summary()),
+        "repository": dg.MetadataValue.path(str(value.folder)),
+    }
+
+
+def search(value: "SearchResult", outer_scores: Sequence[float], drawing: bytes, page: Path) -> dict[str, Any]:
+    """Return the course of a search, its best trials, the scores of outer folds if any, and where its report lies."""
+    from wine_assets.search.result import spread
+
+    summary = value.summary()
+    return {
+        "picture": picture(drawing, "The search"),
+        "report": dg.MetadataValue.path(str(page)),
+        **frame(value.table()),
+        **{name: summary[name] for name in ("trials", "finished", "pruned", "failed", "seconds_of_trials")},
+        "best": summary["best"],
+        "simplest": summary["simplest"],
+        "best_score": summary["best"]["mean"],
+        "best_standard_error": summary["best"]["standard_error"],
+        "metric": summary["metric"],
+        **({"nested": spread(outer_scores)} if outer_scores else {}),
     }
 
 

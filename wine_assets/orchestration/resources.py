@@ -9,17 +9,16 @@ import dagster as dg
 
 from wine_assets import settings
 from wine_assets.errors import MissingExtraError, SettingsError
-from wine_assets.orchestration.io_managers import FORMATS, STORED, ArtifactIOManager, stored
-from wine_assets.orchestration.search_steps import CHUNKS, ChunkIOManager
+from wine_assets.orchestration.io_managers import CHUNKS, FORMATS, chunk_io_manager, io_manager
 
 _RAY_ENVIRONMENT = ["DAGSTER_HOME", settings.HOME_VARIABLE, settings.COMPUTE_VARIABLE, settings.EXECUTOR_VARIABLE]
 """What a step that is a Ray job of its own takes along from the run's environment, beside a PATH with `dagster`."""
 
 
-def storage() -> dict[str, object]:
-    """Return the storage of each format, and what hands steps the files that they read."""
-    formats = {name: ArtifactIOManager(format_name=name) for name in FORMATS}
-    return formats | {STORED: stored, CHUNKS: ChunkIOManager()}
+def storage() -> dict[str, dg.IOManagerDefinition]:
+    """Return the IO manager of each format, and that of the chunks of a search."""
+    formats = {name: io_manager(artifact_format) for name, artifact_format in FORMATS.items()}
+    return formats | {CHUNKS: chunk_io_manager}
 
 
 def executor() -> dg.ExecutorDefinition:

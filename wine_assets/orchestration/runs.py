@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import get_input_data_version_tag
-from dagster_shared.error import SerializableErrorInfo
 
-from wine_assets import errors
+from wine_assets import errors, settings
 from wine_assets.data import sources
 from wine_assets.errors import SourceError, as_sentence
-from wine_assets.orchestration import best_hyperparameters, data_versions, io_managers
+from wine_assets.files import sha256_of_file
+from wine_assets.orchestration import best_hyperparameters, data_versions
 from wine_assets.orchestration.configs import SourceConfig, TrainingConfig, data_configs, training_configs
-from wine_assets.orchestration.jobs import DATA_STEPS, STEPS
+from wine_assets.orchestration.dagster_internals import SerializableErrorInfo, get_input_data_version_tag
+from wine_assets.orchestration.jobs import ASSETS, DATA_ASSETS
 from wine_assets.orchestration.run_watchdog import guarded
-from wine_assets.orchestration.steps import Step
 
 Listener = Callable[[dg.DagsterEvent], None]
 _OWN_ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
@@ -44,7 +43,7 @@ class Finished:
 
 def all_assets() -> list[str]:
     """Return the names of all assets, each after those that it reads."""
-    return [step.name for step in STEPS]
+    return [_name(asset) for asset in ASSETS]
 
 
 def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[str]:
@@ -55,27 +54,32 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     that the run says why.
     """
     return _stale(
-        instance, STEPS, config.source, training_configs(best_hyperparameters.with_resolved(instance, config))
+        instance, ASSETS, config.source, training_configs(best_hyperparameters.with_resolved(instance, config))
     )
 
 
 def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:
     """Return the names of the data assets that a job's config would make otherwise than they are, in order."""
-    return _stale(instance, DATA_STEPS, config.source, data_configs(config))
+    return _stale(instance, DATA_ASSETS, config.source, data_configs(config))
 
 
 def _stale(
-    instance: dg.DagsterInstance, steps: Sequence[Step], source: SourceConfig, configs: Mapping[str, dg.Config]
+    instance: dg.DagsterInstance,
+    assets: Sequence[dg.AssetsDefinition],
+    source: SourceConfig,
+    configs: Mapping[str, dg.Config],
 ) -> list[str]:
     try:
         fingerprint = sources.fingerprint(source)
     except SourceError:
-        return [step.name for step in steps]
+        return [_name(asset) for asset in assets]
     expected: dict[str, str] = {}
-    for step in steps:
-        made_of = {"fingerprint": fingerprint} if step.name == STEPS[0].name else _made_of(configs.get(step.name))
-        expected[step.name] = step.version(made_of, {name: expected[name] for name in step.inputs})
-    return [step.name for step in steps if not _is_fresh(instance, step, expected[step.name])]
+    for asset in assets:
+        name = _name(asset)
+        made_of = {"fingerprint": fingerprint} if asset is ASSETS[0] else configs.get(name)
+        inputs = {each: expected[each] for each in data_versions.input_names(asset)}
+        expected[name] = data_versions.asset_version(asset, made_of, inputs)
+    return [name for name, version in expected.items() if not _is_fresh(instance, name, version)]
 
 
 def execute(
@@ -124,11 +128,11 @@ def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str,
     Beside them are the `run_id` that it is of, its `data_version`, and the `inputs` that it was made of: the data
     version of each, by name.
     """
-    records = {step: data_versions.chosen(instance, run_id, dg.AssetKey(step.name)) for step in STEPS}
+    records = {asset: data_versions.chosen(instance, run_id, asset.key) for asset in ASSETS}
     return {
-        step.name: {key: value.value for key, value in record.asset_materialization.metadata.items()}
-        | {"run_id": record.run_id, "data_version": data_versions.recorded(record), "inputs": _inputs(step, record)}
-        for step, record in records.items()
+        _name(asset): {key: value.value for key, value in record.asset_materialization.metadata.items()}
+        | {"run_id": record.run_id, "data_version": data_versions.recorded(record), "inputs": _inputs(asset, record)}
+        for asset, record in records.items()
         if record is not None and record.asset_materialization is not None
     }
 
@@ -140,11 +144,12 @@ def metadata_of(instance: dg.DagsterInstance, name: str, run_id: str) -> dict[st
     return {key: value.value for key, value in materialization.metadata.items()} if materialization is not None else {}
 
 
-def _inputs(step: Step, record: dg.EventLogRecord) -> dict[str, str]:
+def _inputs(asset: dg.AssetsDefinition, record: dg.EventLogRecord) -> dict[str, str]:
     """Return the data versions that a materialization's inputs had, as Dagster has noted them."""
     materialization = record.asset_materialization
     tags = (materialization.tags if materialization is not None else None) or {}
-    return {name: tags.get(get_input_data_version_tag(dg.AssetKey(name)), "") for name in step.inputs}
+    names = data_versions.input_names(asset)
+    return {name: tags.get(get_input_data_version_tag(dg.AssetKey(name)), "") for name in names}
 
 
 @contextlib.contextmanager
@@ -185,16 +190,30 @@ def _captures_deaf_to_ctrl_c(instance: dg.DagsterInstance) -> Iterator[None]:
         del manager.capture_logs  # the class has its own
 
 
-def _made_of(config: dg.Config | None) -> dict[str, Any]:
-    return config.model_dump(mode="json") if config is not None else {}
+def _name(asset: dg.AssetsDefinition) -> str:
+    return asset.key.to_user_string()
 
 
-def _is_fresh(instance: dg.DagsterInstance, step: Step, expected: str) -> bool:
-    record = data_versions.latest(instance, dg.AssetKey(step.name))
+def _is_fresh(instance: dg.DagsterInstance, name: str, expected: str) -> bool:
+    """Tell whether the newest materialization has the expected version, and all files that it names are as written."""
+    record = data_versions.latest(instance, dg.AssetKey(name))
     if record is None or record.asset_materialization is None or data_versions.recorded(record) != expected:
         return False
-    path = io_managers.artifact_path(step.name, expected, step.format_name)
-    return io_managers.is_whole(path, record.asset_materialization.metadata)
+    metadata = record.asset_materialization.metadata
+    named = {key: _in_this_home(value) for key, value in metadata.items() if isinstance(value, dg.PathMetadataValue)}
+    if "path" not in named or not named["path"].is_file() or not all(path.exists() for path in named.values()):
+        return False
+    return metadata["sha256"].value == sha256_of_file(named["path"])
+
+
+def _in_this_home(recorded: dg.PathMetadataValue) -> Path:
+    """Return where a recorded path is now, in a home that may have been moved since."""
+    path, home = Path(str(recorded.value)), settings.home()
+    for folder in (home.data, home.reports, home.models):
+        if folder.name in path.parts:
+            last = len(path.parts) - path.parts[::-1].index(folder.name)
+            return folder.joinpath(*path.parts[last:])
+    return path
 
 
 def _sentence(event: dg.DagsterEvent) -> str:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from wine_assets import definitions, settings
+from wine_assets import settings
 from wine_assets_tests.support.command_line import QUICK, called, variables
+from wine_assets_tests.support.fresh_definitions import fresh_definitions
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def compute(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def change(requests: str) -> None:
         monkeypatch.setenv(settings.COMPUTE_VARIABLE, requests)
-        monkeypatch.setattr(definitions, "defs", definitions.build_definitions())
+        fresh_definitions(monkeypatch)
 
     return change
 

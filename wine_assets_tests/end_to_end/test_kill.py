@@ -17,7 +17,7 @@ from wine_assets.files import TEMPORARY_PREFIX
 from wine_assets.inference import ModelRepository
 from wine_assets.inference.manifest import content_sha256
 from wine_assets.inference.predictor import Predictor
-from wine_assets.orchestration import data_versions, instance, io_managers, jobs, runs
+from wine_assets.orchestration import data_versions, instance, runs
 from wine_assets_tests.support.command_line import ASSETS
 from wine_assets_tests.support.command_line import runs as recorded_runs
 from wine_assets_tests.support.warm_cli import WarmCli
@@ -26,7 +26,6 @@ WATCHDOGS_S = 120
 ANSWER = ("run", "--force", "--folds", "3", "--permutations", "1")
 KILLED = [(*ANSWER, "--C", C) for C in ("0.1", "10", "100")]
 """The commands that are killed, in turn: each has all six assets to make, and three of them anew."""
-FORMATS = {step.name: step.format_name for step in jobs.STEPS}
 
 pytestmark = pytest.mark.xdist_group("warm_cli")
 
@@ -115,11 +114,12 @@ class Disk:
             for name in ASSETS:
                 record = data_versions.latest(dagster, dg.AssetKey(name))
                 assert record is not None
-                path = io_managers.artifact_path(name, data_versions.recorded(record), FORMATS[name])
+                assert record.asset_materialization is not None
+                path = Path(str(record.asset_materialization.metadata["path"].value))
+                assert path.stem == data_versions.recorded(record)
                 assert path.exists(), f"{name} is on record, and its file is gone"
                 self._check_file(path)
                 if name == "model_evaluation":
-                    assert record.asset_materialization is not None
                     self._check_file(Path(str(record.asset_materialization.metadata["report"].value)))
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,9 @@ import pytest
 from sklearn.datasets import load_wine
 
 from wine_assets.errors import ArtifactError
+from wine_assets.models import verified_export
 from wine_assets.orchestration import data_versions, jobs, resources, runs
+from wine_assets.orchestration.assets.model import wine_model, wine_model_onnx
 from wine_assets.orchestration.configs import (
     EvaluationConfig,
     FileSourceConfig,
@@ -55,12 +56,6 @@ def _tags(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, str]:
     """Return the tags of the materialization that a run made of an asset."""
     (materialization,) = result.asset_materializations_for_node(asset)
     return {**(materialization.tags or {})}
-
-
-def _with_step(changed: str, **fields: Any) -> dg.Definitions:
-    steps = [dataclasses.replace(step, **fields) if step.name == changed else step for step in jobs.STEPS]
-    assets = [step.asset(step.request) for step in steps]
-    return dg.Definitions(assets=assets, jobs=[jobs.training_job], resources=resources.storage())
 
 
 def test_nothing_is_stale_after_a_run_by_dagsters_count_and_by_ours(untouched: Pipeline) -> None:
@@ -130,12 +125,18 @@ def test_a_source_that_is_gone_makes_everything_stale_so_that_the_run_says_why(u
     assert runs.stale_assets(untouched.instance, config) == [*ASSETS]
 
 
-def test_other_code_makes_its_asset_stale(untouched: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    untouched.definitions = _with_step("wine_model", code_version="later")
+def test_other_code(untouched: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code makes its asset stale, by Dagster's count and by ours."""
+    changed = [
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(code_version="later"))
+        if asset is wine_model
+        else asset
+        for asset in jobs.ASSETS
+    ]
+    untouched.definitions = dg.Definitions(changed, jobs=[jobs.training_job], resources=resources.storage())
     assert "wine_model" in untouched.stale()
     assert not {*ASSETS[:2]} & untouched.stale()
-    steps = [dataclasses.replace(s, code_version="later") if s.name == "wine_model" else s for s in jobs.STEPS]
-    monkeypatch.setattr(runs, "STEPS", tuple(steps))
+    monkeypatch.setattr(runs, "ASSETS", changed)
     assert runs.stale_assets(untouched.instance, _config()) == [*MODEL_ASSETS]
 
 
@@ -182,28 +183,37 @@ def test_a_run_reads_one_version_of_an_input_while_another_run_makes_a_new_one(p
     assert pipeline.version("wine_model") != old
 
 
-def test_two_interleaved_runs_each_predict_with_their_own_model(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the first run exports its model, a second one trains another to its end."""
-    export = next(step for step in jobs.STEPS if step.name == "wine_model_onnx")
+def test_interleaved_runs(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a run exports its model, another one trains a model to its end; each predicts with its own."""
+    export, second = verified_export.export, list[dg.ExecuteInProcessResult]()
     config = QUICK | {"hyperparameters": {"logistic_regression": {"C": 0.5}}}
 
-    def interrupted(binarized_wine: object, wine_model: object) -> object:
-        """The export, with another run in the middle of it."""
+    def interleave(*inputs: Any) -> Any:
+        monkeypatch.setattr(verified_export, "export", export)
         second.append(pipeline.launch("training_job", config))
-        return export.compute(binarized_wine, wine_model)
+        return export(*inputs)
 
-    second: list[dg.ExecuteInProcessResult] = []
-    interrupted.__name__ = export.name
-    first = Pipeline(pipeline.instance, _with_step(export.name, compute=interrupted)).launch("training_job", QUICK)
+    monkeypatch.setattr(verified_export, "export", interleave)
+    first = pipeline.launch("training_job", QUICK)
     assert first.success
     assert second[0].success
     for result, C in ((first, 1.0), (second[0], 0.5)):
-        assert result.output_for_node("wine_model")[-1].C == C
+        assert result.output_for_node("wine_model").hyperparameters.C == C
         made = {asset: _tags(result, asset)["dagster/data_version"] for asset in ASSETS}
-        assert _tags(result, export.name)["dagster/input_data_version/wine_model"] == made["wine_model"]
-        assert made[export.name] == export.version({}, {name: made[name] for name in export.inputs})
+        assert _tags(result, "wine_model_onnx")["dagster/input_data_version/wine_model"] == made["wine_model"]
+        inputs = {name: made[name] for name in ("binarized_wine", "wine_model")}
+        assert made["wine_model_onnx"] == data_versions.asset_version(wine_model_onnx, {}, inputs)
+
+
+def test_version_of_an_asset() -> None:
+    """The same work has the same version, and other work another."""
+
+    def version(C: float, rows: str) -> str:
+        return data_versions.asset_version(wine_model, {"C": C}, {"binarized_wine": rows})
+
+    assert version(1.0, "a") == version(1.0, "a")
+    assert version(1.0, "a") != version(2.0, "a")
+    assert version(1.0, "a") != version(1.0, "b")
 
 
 def test_an_asset_that_was_never_made_cannot_be_read(pipeline: Pipeline) -> None:

@@ -14,7 +14,9 @@ import pytest
 import wine_assets
 from wine_assets.errors import ArtifactError
 from wine_assets.files import TEMPORARY_PREFIX
-from wine_assets.orchestration import instance, io_managers, runs
+from wine_assets.orchestration import instance, retention, runs
+from wine_assets.orchestration.io_managers import FORMATS
+from wine_assets.orchestration.report_files import write_report
 from wine_assets.settings import Home
 from wine_assets_tests.support.pipeline import ASSETS, QUICK, Pipeline, failures
 
@@ -47,7 +49,7 @@ def modelled(pipeline: Pipeline) -> Pipeline:
 @pytest.fixture
 def settled(definitions: dg.Definitions, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """A pipeline on the project's own instance that has made a model, where no file is too young to be removed."""
-    monkeypatch.setattr(io_managers, "SPARED_S", 0.0)
+    monkeypatch.setattr(retention, "SPARED_S", 0.0)
     with instance.quiet_instance(home) as own:
         pipeline = Pipeline(own, definitions)
         pipeline.read()
@@ -81,7 +83,7 @@ def test_a_version_that_is_there_already_is_written_again_without_harm(modelled:
     assert modelled.materialize("wine_model").success
     assert {asset: modelled.file(asset) for asset in before} == before
     assert all(len(_versions(modelled, asset)) == 1 for asset in before)
-    assert "LogisticRegression" in repr(io_managers._read(before["wine_model"], "estimator", "wine_model"))
+    assert "LogisticRegression" in repr(FORMATS["estimator"].read(before["wine_model"]).estimator)
 
 
 def _refit(pipeline: Pipeline) -> list[str]:
@@ -96,13 +98,13 @@ def _refit(pipeline: Pipeline) -> list[str]:
 def test_the_newest_versions_stay_and_older_ones_go(settled: Pipeline) -> None:
     assert _versions(settled, "wine_model") == {settled.version("wine_model")}
     made = _refit(settled)
-    assert _versions(settled, "wine_model") == {*made[-io_managers.KEPT_VERSIONS :]}
+    assert _versions(settled, "wine_model") == {*made[-retention.KEPT_VERSIONS :]}
 
 
 def test_a_young_version_stays_because_a_run_may_be_about_to_read_it(
     settled: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(io_managers, "SPARED_S", 3600.0)
+    monkeypatch.setattr(retention, "SPARED_S", 3600.0)
     made = _refit(settled)
     assert _versions(settled, "wine_model") >= {*made}
 
@@ -110,28 +112,28 @@ def test_a_young_version_stays_because_a_run_may_be_about_to_read_it(
 def test_an_instance_that_is_not_the_projects_removes_nothing(
     modelled: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(io_managers, "SPARED_S", 0.0)
+    monkeypatch.setattr(retention, "SPARED_S", 0.0)
     made = _refit(modelled)
     assert _versions(modelled, "wine_model") >= {*made}
 
 
 def test_the_recorded_version_stays_however_old_it_is(modelled: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io_managers, "SPARED_S", 0.0)
+    monkeypatch.setattr(retention, "SPARED_S", 0.0)
     recorded = modelled.file("wine_model")
     folder = recorded.parent
     os.utime(recorded, (1, 1))
     for number in range(5):
         (folder / f"unrecorded{number}.zip").touch()
-    io_managers._prune(folder, ".zip", io_managers.KEPT_VERSIONS, {recorded.stem})
+    retention.prune(folder, ".zip", retention.KEPT_VERSIONS, {recorded.stem})
     assert recorded.exists()
-    assert len([*folder.iterdir()]) == io_managers.KEPT_VERSIONS + 1
+    assert len([*folder.iterdir()]) == retention.KEPT_VERSIONS + 1
 
 
 def test_a_file_that_another_run_removes_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
-    for number in range(io_managers.KEPT_VERSIONS):
+    for number in range(retention.KEPT_VERSIONS):
         (tmp_path / f"{number}.json").touch()
-    io_managers._prune(tmp_path, ".json", io_managers.KEPT_VERSIONS, set())
+    retention.prune(tmp_path, ".json", retention.KEPT_VERSIONS, set())
     assert {path.stem for path in tmp_path.iterdir()} == {"0", "1", "2"}
 
 
@@ -140,7 +142,7 @@ def test_what_a_killed_writer_left_is_swept_once_it_is_old(settled: Pipeline) ->
     old, new = (folder / f"{TEMPORARY_PREFIX}{name}.zip" for name in ("old", "new"))
     old.touch()
     new.touch()
-    hours_ago = time.time() - 2 * io_managers.ORPHAN_AGE_S
+    hours_ago = time.time() - 2 * retention.ORPHAN_AGE_S
     os.utime(old, (hours_ago, hours_ago))
     settled.materialize("wine_model")
     assert not old.exists()
@@ -180,13 +182,6 @@ def test_a_missing_file_fails_its_reader_with_a_sentence(untouched: Pipeline, as
     assert f"aterialize {asset}" in failures(result)[0]
 
 
-def test_a_damaged_report_is_named_as_well(untouched: Pipeline) -> None:
-    file = untouched.file("model_evaluation")
-    sentence = f"{file} can't be read: .*Materialize model_evaluation again"
-    with _damaged(file, b'{"metrics": '), pytest.raises(ArtifactError, match=sentence):
-        io_managers._read(file, "report", "model_evaluation")
-
-
 def test_an_asset_can_be_loaded_outside_of_any_run(untouched: Pipeline) -> None:
     """As in a notebook: the newest version there is."""
     repository = untouched.definitions.get_repository_def()
@@ -195,19 +190,25 @@ def test_an_asset_can_be_loaded_outside_of_any_run(untouched: Pipeline) -> None:
     assert model.hyperparameters.C == 1
 
 
-def test_a_file_that_vanishes_while_it_is_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=f"There is no {tmp_path}/gone.json. Materialize model_evaluation again"):
-        io_managers._read(tmp_path / "gone.json", "report", "model_evaluation")
+def test_report_loaded_outside_of_a_run(untouched: Pipeline) -> None:
+    """A report is read as it was written; one that is damaged or gone is an error that names file and remedy."""
 
+    def load() -> Any:
+        repository = untouched.definitions.get_repository_def()
+        return repository.load_asset_value(dg.AssetKey("model_evaluation"), instance=untouched.instance)
 
-def test_a_report_is_read_as_it_was_written(untouched: Pipeline) -> None:
-    assert io_managers._read(untouched.file("model_evaluation"), "report", "")["metrics"]["accuracy"] > 0.9
+    assert load()["metrics"]["accuracy"] > 0.9
+    file = untouched.file("model_evaluation")
+    with _damaged(file, b'{"metrics": '), pytest.raises(ArtifactError, match=f"{file} can't be read: .*Materialize"):
+        load()
+    with _damaged(file, None), pytest.raises(ArtifactError, match=f"There is no {file}. Materialize model_evaluation"):
+        load()
 
 
 def test_the_newest_reports_stay_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io_managers, "KEPT_REPORTS", 2)
-    monkeypatch.setattr(io_managers, "SPARED_S", 0.0)
-    first, *others = [io_managers.write_report(f"page {number}") for number in range(3)]
+    monkeypatch.setattr(retention, "KEPT_REPORTS", 2)
+    monkeypatch.setattr(retention, "SPARED_S", 0.0)
+    first, *others = [write_report(f"page {number}") for number in range(3)]
     assert not first.exists()
     assert [path.read_text() for path in others] == ["page 1", "page 2"]
 

@@ -8,8 +8,8 @@ import pytest
 from wine_assets import settings
 from wine_assets.definitions import build_definitions
 from wine_assets.errors import MissingExtraError, SettingsError
-from wine_assets.orchestration import resources
-from wine_assets.orchestration.io_managers import FORMATS, ArtifactIOManager
+from wine_assets.orchestration import jobs, resources
+from wine_assets.orchestration.io_managers import CHUNKS, FORMATS
 from wine_assets_tests.support.pipeline import ASSETS, QUICK
 
 
@@ -18,9 +18,11 @@ def job_of_the_settings() -> dg.JobDefinition:
     return build_definitions().resolve_job_def("training_job")
 
 
-def test_every_format_has_its_storage() -> None:
-    managers = [manager for manager in resources.storage().values() if isinstance(manager, ArtifactIOManager)]
-    assert [manager.format_name for manager in managers] == [*FORMATS]
+def test_storage_of_formats() -> None:
+    """Every format of an asset has its IO manager."""
+    keys = {asset.node_def.output_defs[0].io_manager_key for asset in jobs.ASSETS}
+    assert keys == {*FORMATS}
+    assert {*resources.storage()} == {*FORMATS, CHUNKS}
 
 
 def test_launch_forms_do_not_ask_for_the_storage(definitions: dg.Definitions) -> None:

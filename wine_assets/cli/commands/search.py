@@ -174,17 +174,16 @@ def _launched(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: 
     from wine_assets import settings
     from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs, search_steps
-    from wine_assets.orchestration.assets import search as search_assets
     from wine_assets.orchestration.search_configs import SearchJobConfig
 
     config = SearchJobConfig(**fields, **job_config.data_fields(data))
     with instance.quiet_instance(settings.home()) as dagster, terminal.user_console(stderr=as_json) as console:
-        names = [*runs.stale_data(dagster, config), search_assets.NAME]
+        names = [*runs.stale_data(dagster, config), search_steps.SEARCH]
         job = defs.resolve_job_def("search_job")
         with TrialsProgress(console, config.objective.metric) as progress, search_steps.listening(_hearing(progress)):
             finished = runs.execute(dagster, job, search_steps.launch_config(config), names, lambda _: None)
         signals.stop_if_asked()
-        metadata = runs.metadata_of(dagster, search_assets.NAME, finished.run_id) if finished.success else {}
+        metadata = runs.metadata_of(dagster, search_steps.SEARCH, finished.run_id) if finished.success else {}
     result = _result(finished, metadata)
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")

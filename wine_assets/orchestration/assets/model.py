@@ -8,7 +8,7 @@ from wine_assets.compute.request import ComputeRequest
 from wine_assets.data.checks import CheckResult, CheckSpec
 from wine_assets.evaluation import cross_validation
 from wine_assets.models import parity, prediction, training, verified_export
-from wine_assets.orchestration import best_hyperparameters, io_managers, metadata
+from wine_assets.orchestration import best_hyperparameters, checks, metadata
 from wine_assets.orchestration.automation import FOLLOW_UPSTREAM
 from wine_assets.orchestration.configs import (
     EvaluationConfig,
@@ -16,7 +16,10 @@ from wine_assets.orchestration.configs import (
     WineModelConfig,
     hyperparameters_config,
 )
-from wine_assets.orchestration.steps import Frame, Made, Model, step
+from wine_assets.orchestration.enforcement import Events, declaration, enforced
+from wine_assets.orchestration.io_managers import Frame, Model
+from wine_assets.orchestration.outputs import versioned_output
+from wine_assets.orchestration.report_files import write_report
 
 PARITY = CheckSpec("parity", "The ONNX model answers as the estimator that it came from.", blocking=True)
 _SCIKIT_LEARN = f"scikit-learn-{version('scikit-learn')}"
@@ -25,102 +28,93 @@ _ONNX = f"onnx-{version('onnx')}"
 _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
 
 
-@step(
-    group="model",
-    format_name="estimator",
+@dg.asset(
+    group_name="model",
     kinds={"python", "scikitlearn"},
+    io_manager_key="estimator",
     code_version=f"{training.VERSION}+{_SCIKIT_LEARN}",
-    request=ComputeRequest(cpu="1", memory="1Gi", timeout="30m"),
-    condition=FOLLOW_UPSTREAM,
-    after=[best_hyperparameters.SEARCH],
+    automation_condition=FOLLOW_UPSTREAM,
+    deps=[best_hyperparameters.SEARCH],
+    **declaration("wine_model", ComputeRequest(cpu="1", memory="1Gi", timeout="30m")),
 )
-def wine_model(config: WineModelConfig, instance: dg.DagsterInstance, binarized_wine: Frame) -> Made:
+@enforced
+def wine_model(context: dg.AssetExecutionContext, config: WineModelConfig, binarized_wine: Frame) -> Events:
     """The model: an estimator, fitted on every feature of all rows, and what it was fitted with."""
-    hyperparameters = best_hyperparameters.resolved(instance, config.hyperparameters)
+    hyperparameters = best_hyperparameters.resolved(context.instance, config.hyperparameters)
     model = training.train(binarized_wine, hyperparameters)
-    return Made(
-        model,
-        metadata={
-            "estimator": repr(model.estimator),
-            "hyperparameters": model.hyperparameters.model_dump(),
-            "training_rows": len(binarized_wine),
-        },
-        warnings=model.warnings,
-        identity=WineModelConfig(hyperparameters=hyperparameters_config(hyperparameters)).model_dump(mode="json"),
-    )
+    shown = {
+        "estimator": repr(model.estimator),
+        "hyperparameters": model.hyperparameters.model_dump(),
+        "training_rows": len(binarized_wine),
+    }
+    named = WineModelConfig(hyperparameters=hyperparameters_config(hyperparameters))
+    yield versioned_output(context, model, named, shown, model.warnings)
 
 
-@step(
-    group="model",
-    format_name="report",
+@dg.asset(
+    group_name="model",
     kinds={"python", "scikitlearn", "matplotlib"},
+    io_manager_key="report",
     code_version=f"{cross_validation.VERSION}+{_SCIKIT_LEARN}",
-    request=ComputeRequest(cpu="1", memory="1Gi", timeout="30m"),
-    condition=FOLLOW_UPSTREAM,
+    automation_condition=FOLLOW_UPSTREAM,
+    **declaration("model_evaluation", ComputeRequest(cpu="1", memory="1Gi", timeout="30m")),
 )
-def model_evaluation(config: EvaluationConfig, binarized_wine: Frame, wine_model: Model) -> Made:
+@enforced
+def model_evaluation(
+    context: dg.AssetExecutionContext, config: EvaluationConfig, binarized_wine: Frame, wine_model: Model
+) -> Events:
     """Held-out accuracy, log-loss, ROC AUC, Brier score, calibration and importances, beside the reference's."""
     from wine_assets.reports import evaluation_report
 
     result = evaluation_report.review(binarized_wine, wine_model, config)
-    page = io_managers.write_report(result.page)
-    return Made(
-        {**result.summary(), "report": page.name},
-        metadata={
-            "figures": metadata.table(*result.figures()),
-            "picture": metadata.picture(result.picture, "Evaluation on held-out rows"),
-            "report": dg.MetadataValue.path(str(page)),
-            **result.evaluation.metrics,
-            "metrics": result.evaluation.metrics,
-            "reference_metrics": result.reference.metrics,
-        },
-    )
+    page = write_report(result.page)
+    shown = metadata.review(result, page)
+    yield versioned_output(context, {**result.summary(), "report": page.name}, config, shown)
 
 
-@step(
-    group="model",
-    format_name="model",
+@dg.asset(
+    group_name="model",
     kinds={"python", "onnx"},
+    io_manager_key="model",
     code_version=f"{verified_export.VERSION}+{_ONNX}+{_ONNXRUNTIME}",
-    request=ComputeRequest(cpu="1", memory="1Gi", timeout="10m"),
-    checks=[PARITY],
-    condition=FOLLOW_UPSTREAM,
+    automation_condition=FOLLOW_UPSTREAM,
+    **declaration("wine_model_onnx", ComputeRequest(cpu="1", memory="1Gi", timeout="10m"), [PARITY]),
 )
-def wine_model_onnx(binarized_wine: Frame, wine_model: Model) -> Made:
+@enforced
+def wine_model_onnx(context: dg.AssetExecutionContext, binarized_wine: Frame, wine_model: Model) -> Events:
     """The estimator as an ONNX model, proved equal to it before it is stored."""
     exported = verified_export.export(binarized_wine, wine_model)
-    return Made(
-        exported.content,
-        outcomes=[_parity_outcome(exported.parity)],
-        metadata={
-            "parity_max_difference": exported.parity.max_difference,
-            "metadata": metadata.mapping(exported.metadata),
-        },
-    )
+    yield from checks.require([_parity_result(exported.parity)])
+    shown = {
+        "parity_max_difference": exported.parity.max_difference,
+        "metadata": metadata.mapping(exported.metadata),
+    }
+    yield versioned_output(context, exported.content, {}, shown)
 
 
-@step(
-    group="model",
-    format_name="frame",
+@dg.asset(
+    group_name="model",
     kinds={"python", "onnx", "parquet"},
+    io_manager_key="frame",
     code_version=f"{prediction.VERSION}+{_ONNXRUNTIME}",
-    request=ComputeRequest(cpu="1", memory="500Mi", timeout="10m"),
-    condition=FOLLOW_UPSTREAM,
+    automation_condition=FOLLOW_UPSTREAM,
+    **declaration("wine_predictions", ComputeRequest(cpu="1", memory="500Mi", timeout="10m")),
 )
-def wine_predictions(config: PredictionsConfig, binarized_wine: Frame, wine_model_onnx: bytes) -> Made:
+@enforced
+def wine_predictions(
+    context: dg.AssetExecutionContext, config: PredictionsConfig, binarized_wine: Frame, wine_model_onnx: bytes
+) -> Events:
     """What the ONNX model predicts for a sample of rows, beside their true classes."""
     frame = prediction.predict_sample(wine_model_onnx, binarized_wine, config.rows, config.random_state)
-    return Made(
-        frame,
-        metadata={
-            **metadata.frame(frame),
-            "labels": [int(label) for label in frame["label"]],
-            "sample": frame.head(SHOWN_PREDICTIONS).to_dict("records"),
-        },
-    )
+    shown = {
+        **metadata.frame(frame),
+        "labels": [int(label) for label in frame["label"]],
+        "sample": frame.head(SHOWN_PREDICTIONS).to_dict("records"),
+    }
+    yield versioned_output(context, frame, config, shown)
 
 
-def _parity_outcome(measured: parity.Parity) -> CheckResult:
+def _parity_result(measured: parity.Parity) -> CheckResult:
     figures: dict[str, int | float | str] = {
         "max_difference": measured.max_difference,
         "label_flips": measured.label_flips,

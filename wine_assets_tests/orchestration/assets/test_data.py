@@ -8,8 +8,8 @@ import pytest
 from sklearn.datasets import load_wine
 
 from wine_assets.data.checks import CHECKS
-from wine_assets.definitions import build_definitions
-from wine_assets.orchestration import steps
+from wine_assets.orchestration import enforcement
+from wine_assets_tests.support.fresh_definitions import fresh_definitions
 from wine_assets_tests.support.pipeline import Pipeline, checks, failures, started
 
 Reference = tuple[Pipeline, dg.ExecuteInProcessResult]
@@ -30,8 +30,8 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     """The definitions with retries that don't wait."""
-    monkeypatch.setattr(steps, "_RETRY_DELAY_S", 0)
-    return build_definitions()
+    monkeypatch.setattr(enforcement, "_RETRY_DELAY_S", 0)
+    return fresh_definitions(monkeypatch)
 
 
 def test_raw_rows_are_scikit_learns_wine_data(reference: Reference, wine: pd.DataFrame) -> None:
@@ -156,7 +156,7 @@ def test_a_limit_that_stops_the_reading_says_nothing_of_the_source(
     untouched: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WINE_ASSETS_COMPUTE", '{"raw_wine": {"timeout": "0.0001s", "retries": 0}}')
-    untouched.definitions = build_definitions()
+    untouched.definitions = fresh_definitions(monkeypatch)
     result = untouched.read()
     assert "raw_wine was stopped after 0.0001 s" in failures(result)[0]
     assert checks(result) == {}
@@ -188,5 +188,5 @@ def test_a_table_that_is_not_wine_travels_to_the_model_with_its_own_features(pip
     source = {"file": {"path": str(file), "class_column": "species"}}
     result = pipeline.train(source=source, negative_classes=["kite"])
     assert result.success, failures(result)
-    assert result.output_for_node("wine_model").feature_names_in_.tolist() == ["width", "height"]
+    assert result.output_for_node("wine_model").estimator.feature_names_in_.tolist() == ["width", "height"]
     assert '["width","height"]' in pipeline.metadata("wine_model_onnx")["metadata"].value.replace(" ", "")

@@ -18,7 +18,7 @@ def test_what_was_trained_is_what_services_answer_with(pipeline: Pipeline, repos
     result = pipeline.train()
     predictor = Predictor.load(repository.folder)
     features = result.output_for_node("binarized_wine").drop(columns="target")
-    expected = result.output_for_node("wine_model").predict_proba(features)
+    expected = result.output_for_node("wine_model").estimator.predict_proba(features)
     np.testing.assert_allclose(predictor.predict_proba(features), expected, atol=1e-5)
     assert pipeline.metadata("released_model")["version"].value == predictor.version == 1
     assert json.loads(pipeline.file("released_model").read_bytes())["version"] == 1
@@ -34,7 +34,7 @@ def test_trees_go_the_same_way_to_services(pipeline: Pipeline, repository: Model
     predictor = Predictor.load(repository.folder, threads=2)
     assert (predictor.verified, predictor.threads) == (True, 1)
     features = result.output_for_node("binarized_wine").drop(columns="target")
-    expected = result.output_for_node("wine_model").predict_proba(features)
+    expected = result.output_for_node("wine_model").estimator.predict_proba(features)
     np.testing.assert_allclose(predictor.predict_proba(features), expected, atol=1e-6)
     metadata = pipeline.metadata("model_evaluation")
     assert metadata["metrics"].value.keys() == metadata["reference_metrics"].value.keys()

@@ -1,6 +1,8 @@
 """The search as Dagster runs it."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from wine_assets import settings
 from wine_assets.models.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.orchestration import progress, search_steps
+from wine_assets.orchestration import progress, retention
 from wine_assets_tests.support.pipeline import Pipeline, failures
 
 SEARCH = "hyperparameter_search"
@@ -245,16 +247,42 @@ def test_a_search_of_a_day_is_observed_a_few_hundred_times() -> None:
     assert 200 < times < 400
 
 
-def test_a_chunk_that_is_gone_is_said_to_be(home: settings.Home, pipeline: Pipeline) -> None:
-    manager = search_steps.ChunkIOManager()
-    output = dg.build_output_context(step_key="plan", name="result", run_id="run")
-    manager.handle_output(output, {"numbers": None})
-    given = dg.build_input_context(upstream_output=output)
-    assert manager.load_input(given) == {"numbers": None}
-    for path in (home.searches / "runs").iterdir():
-        path.write_text("{")
-    with pytest.raises(Exception, match=r"can't be read: .*Start the search again\."):
-        manager.load_input(given)
+def _chunk_files(home: settings.Home) -> list[Path]:
+    return [path for path in (home.searches / "runs").rglob("*") if path.is_file()]
+
+
+def test_lost_chunk(home: settings.Home, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose chunk is damaged fails at once with a sentence that names the file."""
+
+    def damage(*_: Any) -> None:
+        for path in _chunk_files(home):
+            path.write_text("{")
+
+    monkeypatch.setattr(retention, "prune_runs", damage)
+    result = search(pipeline, budget={"trials": 1})
+    [said] = failures(result)
+    assert re.fullmatch(rf"{home.searches}/runs/\S+ can't be read: .*\. Start the search again\.", said)
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+
+
+def test_old_chunks_are_removed(home: settings.Home, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chunks of the newest runs stay, and those of a run that is under way, however old."""
+    monkeypatch.setattr(retention, "KEPT_RUNS", 2)
+    monkeypatch.setattr(retention, "SPARED_S", 0.0)
+    job = pipeline.definitions.resolve_job_def("search_job")
+    under_way = pipeline.instance.create_run_for_job(job, run_config={}, status=dg.DagsterRunStatus.STARTED).run_id
+    for name in (under_way, "gone"):
+        (home.searches / "runs" / name).mkdir(parents=True)
+        os.utime(home.searches / "runs" / name, (1, 1))
+    runs = [search(pipeline, budget={"trials": 1}).run_id for _ in range(3)]
+    assert {path.name for path in (home.searches / "runs").iterdir()} == {under_way, *runs[1:]}
+
+
+def test_young_chunks_stay(home: settings.Home, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks stay for a while, because someone may want to run a failed search again from its failure."""
+    monkeypatch.setattr(retention, "KEPT_RUNS", 1)
+    runs = [search(pipeline, budget={"trials": 1}).run_id for _ in range(2)]
+    assert {path.name for path in (home.searches / "runs").iterdir()} == {*runs}
 
 
 def test_a_nested_search_scores_what_searches_find_on_rows_that_they_have_not_seen(pipeline: Pipeline) -> None:
@@ -314,5 +342,6 @@ def test_a_model_of_a_search_that_was_never_run_is_refused_in_a_sentence(pipelin
 
 def test_the_trials_of_a_run_hand_each_other_json(home: settings.Home, pipeline: Pipeline) -> None:
     assert search(pipeline, budget={"trials": 1}).success
-    for path in (home.searches / "runs").iterdir():
+    assert [*_chunk_files(home)]
+    for path in _chunk_files(home):
         assert "params" in json.loads(path.read_bytes())

@@ -1,0 +1,78 @@
+"""The chunks that a search is cut into: what each holds, and how its trials run."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from wine_assets import settings
+from wine_assets.errors import SearchError
+from wine_assets.orchestration import search_steps
+from wine_assets.orchestration.search_configs import SearchConfig
+from wine_assets.search import nested
+from wine_assets.search.backends import pool
+from wine_assets.search.backends.registry import PoolBackend, StepsBackend, run_trials
+from wine_assets.search.params import SearchParams
+
+Chunk = dict[str, Any]
+"""The plain values that a step of trials needs beside the rows."""
+
+
+def plan_chunks(config: SearchConfig, frame: Any) -> Mapping[str, Chunk]:
+    """Return the chunks by their mapping keys: one, or as many as the backend `steps` asks for, and the outer folds.
+
+    Raise SearchError for a search that the frame has too few rows for, or that can't be cut into steps.
+    """
+    search = search_steps.open_search(config.params(), frame)
+    shared = {
+        "params": config.params().model_dump(mode="json"),
+        "backend": config.backend.model_dump(mode="json"),
+        "study": config.study,
+        "planned_at": time.time(),
+        "numbers": None,
+        "outer_fold": None,
+    }
+    outer = {f"outer_fold_{fold}": {**shared, "outer_fold": fold} for fold in range(config.nested_folds)}
+    if not isinstance(config.backend, StepsBackend):
+        return {"all": shared, **outer}
+    total = search.study(lambda *_: None).total
+    if total is None:
+        raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
+    size, digits = config.backend.chunk_trials, len(str(total))
+    ranges = [(first, min(first + size, total) - 1) for first in range(0, total, size)]
+    steps = {
+        f"trials_{first:0{digits}}_to_{last:0{digits}}": {**shared, "numbers": [first, last]} for first, last in ranges
+    }
+    return {**steps, **outer}
+
+
+def run_trials_of(context: dg.OpExecutionContext, chunk: Chunk, frame: Any) -> Chunk:
+    """Run the trials of a chunk, and return it; the chunk of an outer fold gets its `score`."""
+    params = SearchParams.model_validate(chunk["params"])
+    backend, numbers, fold = search_steps.backend(chunk["backend"]), chunk["numbers"], chunk["outer_fold"]
+    if fold is not None:
+        score = nested.outer_score(params, frame, fold, searches=settings.home().searches, backend=backend)
+        context.log.info("Outer fold %d: %s %.4f.", fold, params.objective.metric, score)
+        return {**chunk, "score": score}
+    part = range(numbers[0], numbers[1] + 1) if numbers else None
+    search = search_steps.open_search(_within_budget(params, chunk["planned_at"]) if part else params, frame)
+    reporter = search_steps.ProgressReporter(context, search.params.objective.metric, part)
+    with search.journal.lock(shared=part is not None):
+        study = search.study(reporter, part)
+        reporter.begin(study)
+        if context.retry_number and isinstance(backend, PoolBackend | StepsBackend):
+            pool.run_apart(study, search.context, backend.workers or pool.usable_cores())
+        else:
+            run_trials(backend, study, search.context)
+    return chunk
+
+
+def _within_budget(params: SearchParams, planned_at: float) -> SearchParams:
+    """Return a search that ends when all of its chunks do, whenever this one is begun."""
+    budget = params.budget
+    if budget.seconds is None:
+        return params
+    left = max(budget.seconds - (time.time() - planned_at), sys.float_info.min)
+    return params.model_copy(update={"budget": budget.model_copy(update={"seconds": left})})
