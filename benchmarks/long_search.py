@@ -51,7 +51,7 @@ def figures(runs: int) -> list[Figure]:
 
 def pool() -> Any:
     """Search with worker processes; return the wall seconds and all scores."""
-    from wine_assets.search.backends.registry import PoolBackend
+    from wine_assets.search.backends.pool import PoolBackend
 
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder:
         search = _search(Path(folder), {FAMILY: OVER}, TRIALS, FOLDS)
@@ -78,7 +78,7 @@ def cheap(trials: str) -> dict[str, float]:
     """Run cheap trials and render their report; return the growth of this process and the page's size, in MB."""
     from wine_assets.reports import search_page as report
     from wine_assets.reports import search_picture
-    from wine_assets.search.backends.registry import PoolBackend
+    from wine_assets.search.backends.pool import PoolBackend
 
     over = {
         "C": {"kind": "float", "log": True, "low": 1e-4, "high": 1e2},

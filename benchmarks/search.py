@@ -188,12 +188,12 @@ def overhead() -> tuple[float, float]:
 
 def ray_overhead() -> tuple[float, float]:
     """Return the same of Ray: what a cluster takes to start and end, and a short trial on it beyond its own seconds."""
-    from wine_assets.search.backends.registry import RayBackend, run_trials
+    from wine_assets.search.backends.ray.backend import RayBackend
 
     came: list[float] = []
     study, context = _short_trials(lambda _: came.append(time.perf_counter()))
     began = time.perf_counter()
-    run_trials(RayBackend(workers=1), study, context)
+    RayBackend(workers=1).run(study, context)
     wall, first = time.perf_counter() - began, sum(at == came[0] or at - came[0] < TOGETHER_S for at in came)
     seconds = [trial.seconds for trial in study.results()]
     each = (came[-1] - came[0] - sum(seconds[first:])) / (OVERHEAD_TRIALS - first)

@@ -74,7 +74,7 @@ def search_workflow(search: "Mapping[str, Any] | SearchParams | None" = None, jo
 def _searched(search: "Mapping[str, Any] | SearchParams | None", journal: Path | None) -> Tuned:
     from wine_assets.data import dataset, sources
     from wine_assets.models import training
-    from wine_assets.search.backends.registry import PoolBackend
+    from wine_assets.search.backends.pool import PoolBackend
     from wine_assets.search.params import SearchParams
     from wine_assets.search.search import Search
 

@@ -8,12 +8,9 @@ from typing import Any
 import dagster as dg
 
 from wine_assets import settings
-from wine_assets.errors import SearchError
 from wine_assets.orchestration import search_steps
 from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.search import nested
-from wine_assets.search.backends import pool
-from wine_assets.search.backends.registry import PoolBackend, StepsBackend, run_trials
 from wine_assets.search.params import SearchParams
 
 Chunk = dict[str, Any]
@@ -35,15 +32,14 @@ def plan_chunks(config: SearchConfig, frame: Any) -> Mapping[str, Chunk]:
         "outer_fold": None,
     }
     outer = {f"outer_fold_{fold}": {**shared, "outer_fold": fold} for fold in range(config.nested_folds)}
-    if not isinstance(config.backend, StepsBackend):
-        return {"all": shared, **outer}
     total = search.study(lambda *_: None).total
-    if total is None:
-        raise SearchError("The backend `steps` has to know how many trials there are. Give `budget.trials`.")
-    size, digits = config.backend.chunk_trials, len(str(total))
-    ranges = [(first, min(first + size, total) - 1) for first in range(0, total, size)]
+    ranges = config.backend.chunks(total)
+    if ranges is None:
+        return {"all": shared, **outer}
+    digits = len(str(total))
     steps = {
-        f"trials_{first:0{digits}}_to_{last:0{digits}}": {**shared, "numbers": [first, last]} for first, last in ranges
+        f"trials_{part[0]:0{digits}}_to_{part[-1]:0{digits}}": {**shared, "numbers": [part[0], part[-1]]}
+        for part in ranges
     }
     return {**steps, **outer}
 
@@ -62,10 +58,8 @@ def run_trials_of(context: dg.OpExecutionContext, chunk: Chunk, frame: Any) -> C
     with search.journal.lock(shared=part is not None):
         study = search.study(reporter, part)
         reporter.begin(study)
-        if context.retry_number and isinstance(backend, PoolBackend | StepsBackend):
-            pool.run_apart(study, search.context, backend.workers or pool.usable_cores())
-        else:
-            run_trials(backend, study, search.context)
+        run = backend.run_isolated if context.retry_number else backend.run
+        run(study, search.context)
     return chunk
 
 

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import dagster as dg
-import pydantic
 
 from wine_assets import settings
 from wine_assets.orchestration import progress
 from wine_assets.orchestration.progress import Progress
 from wine_assets.orchestration.search_configs import SearchConfig, SearchJobConfig
-from wine_assets.search.backends.registry import BackendParams
+from wine_assets.search.backends import registry
+from wine_assets.search.backends.base import TrialBackend
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
 from wine_assets.search.study import Study
@@ -19,9 +19,6 @@ from wine_assets.search.trials import TrialResult
 
 SEARCH = "hyperparameter_search"
 """The name of the asset."""
-_backends: pydantic.TypeAdapter[BackendParams] = pydantic.TypeAdapter(
-    Annotated[BackendParams, pydantic.Field(discriminator="kind")]
-)
 Listener = Callable[[Study, TrialResult | None], None]
 _listeners: list[Listener] = []
 
@@ -31,9 +28,9 @@ def open_search(params: SearchParams, frame: Any) -> Search:
     return Search.open(params, frame, settings.home().searches)
 
 
-def backend(fields: dict[str, Any]) -> BackendParams:
+def backend(fields: dict[str, Any]) -> TrialBackend:
     """Return the backend that its fields describe."""
-    return _backends.validate_python(fields)
+    return registry.parse(fields)
 
 
 def fields(config: SearchConfig) -> dict[str, Any]:

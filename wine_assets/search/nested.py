@@ -6,13 +6,13 @@ from typing import Any
 from wine_assets.data import dataset
 from wine_assets.evaluation import cross_validation
 from wine_assets.models import training
-from wine_assets.search.backends.registry import BackendParams
+from wine_assets.search.backends.base import TrialBackend
 from wine_assets.search.objective import splits
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
 
 
-def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, backend: BackendParams) -> float:
+def outer_score(params: SearchParams, frame: Any, fold: int, *, searches: Path, backend: TrialBackend) -> float:
     """Return the score, on an outer fold's rows, of what a search of all other rows finds to be the best.
 
     The mean over all outer folds is what a search by these params can be expected to come to: the best score that it

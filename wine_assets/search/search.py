@@ -12,7 +12,7 @@ import msgspec
 from wine_assets.data import dataset
 from wine_assets.models.training import training_data
 from wine_assets.search import objective
-from wine_assets.search.backends.registry import BackendParams, run_trials
+from wine_assets.search.backends.base import TrialBackend
 from wine_assets.search.journal import Journal
 from wine_assets.search.params import SearchParams
 from wine_assets.search.result import SearchResult, spread
@@ -52,14 +52,14 @@ class Search:
         context = TrialContext(X, y, params.objective, families, failures.memory_mib, failures.timeout_s)
         return cls(params, Journal.open(searches / digest, about), context)
 
-    def run(self, backend: BackendParams, heard: Callable[[Study, TrialResult], None]) -> SearchResult:
+    def run(self, backend: TrialBackend, heard: Callable[[Study, TrialResult], None]) -> SearchResult:
         """Run what of the search hasn't been run, and return what all of it came to.
 
         Raise FailedSearchError where too few trials came to a score, and ConflictError where another process is at it.
         """
         with self.journal.lock():
             study = self.study(heard)
-            run_trials(backend, study, self.context)
+            backend.run(study, self.context)
         return self.result(study)
 
     def study(self, heard: Callable[[Study, TrialResult], None], numbers: range | None = None) -> Study:

@@ -13,7 +13,7 @@ import sklearn
 
 from wine_assets.errors import ConflictError, FailedSearchError, SearchError
 from wine_assets.search import objective
-from wine_assets.search.backends.registry import PoolBackend
+from wine_assets.search.backends.pool import PoolBackend
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search

@@ -3,12 +3,9 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field, TypeAdapter
 
 from wine_assets.errors import WineAssetsError
-from wine_assets.search.backends.registry import BackendParams
+from wine_assets.search.backends import registry
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
 from wine_assets_tests.support import fake_family
@@ -19,8 +16,7 @@ def main(folder: str, params: str, backend: str) -> None:
     fake_family.register()
     search = Search.open(SearchParams.model_validate(json.loads(params)), fake_family.frame(), Path(folder))
     try:
-        asked: BackendParams = TypeAdapter(Annotated[BackendParams, Field(discriminator="kind")]).validate_json(backend)
-        result = search.run(asked, lambda *_: None)
+        result = search.run(registry.parse(json.loads(backend)), lambda *_: None)
     except WineAssetsError as error:
         sys.exit(str(error))
     sys.stdout.write(f"{len(result.finished)}\n")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import typer
@@ -125,7 +125,8 @@ def _strategy(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a strategy; raise SearchError where that is for another one."""
     from wine_assets.search.strategies import StrategyParams
 
-    return _variant("strategy", StrategyParams, kind, given)
+    models = {model.model_fields["kind"].default: model for model in get_args(StrategyParams)}
+    return _variant("strategy", models, kind, given)
 
 
 def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
@@ -139,14 +140,13 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
 
 def _backend(kind: str, **given: Any) -> dict[str, Any]:
     """Return what was said of a backend; raise SearchError where that is for another one."""
-    from wine_assets.search.backends.registry import BackendParams
+    from wine_assets.search.backends.registry import BACKENDS
 
-    return _variant("backend", BackendParams, kind, given)
+    return _variant("backend", BACKENDS, kind, given)
 
 
-def _variant(field: str, union: Any, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+def _variant(field: str, models: Mapping[str, Any], kind: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return what was said of a kind of something, which lacks fields that others have."""
-    models = {model.model_fields["kind"].default: model for model in get_args(union)}
     said = {name: value for name, value in given.items() if value is not None}
     for name, value in said.items():
         if name not in models[kind].model_fields:

@@ -5,9 +5,13 @@ import logging
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
+
+from wine_assets.compute.threads import granted_cores
 from wine_assets.errors import FailedSearchError, MissingExtraError
+from wine_assets.search.backends.base import WORKERS, TrialBackend
 from wine_assets.search.study import Study
 from wine_assets.search.trial_context import TrialContext
 from wine_assets.search.trials import Trial, TrialResult, failed
@@ -25,17 +29,23 @@ _OWN: dict[str, Any] = {
 """A cluster of its own: it listens on this machine alone, and has no dashboard."""
 
 
-def run_on_dask(study: Study, context: TrialContext, address: str, workers: int) -> None:
-    """Run trials until there are none, as many at a time as the cluster has threads.
+class DaskBackend(TrialBackend):
+    """A Dask cluster: one that is started for the search, or the one at `address`."""
 
-    Raise MissingExtraError without Dask, and FailedSearchError for a cluster that isn't there.
-    """
-    with _client(address, workers) as client:
-        try:
-            _run(study, client, _Shared(client, context), secrets.token_hex(8))
-        finally:
-            with contextlib.suppress(Exception):  # a cluster that is gone has nothing to release
-                client.run(remote_worker.release)
+    kind: Literal["dask"] = "dask"
+    address: str = Field(
+        default="", description="address of the scheduler, as in tcp://10.0.0.1:8786; empty for a cluster of its own"
+    )
+    workers: int | None = WORKERS
+
+    def run(self, study: Study, context: TrialContext) -> None:
+        """Run as many trials at a time as the cluster has threads; raise FailedSearchError if there is no cluster."""
+        with _client(self.address, self.workers or granted_cores()) as client:
+            try:
+                _run(study, client, _Shared(client, context), secrets.token_hex(8))
+            finally:
+                with contextlib.suppress(Exception):  # a cluster that is gone has nothing to release
+                    client.run(remote_worker.release)
 
 
 class _Shared:

@@ -1,8 +1,10 @@
 """The backend `pool`: worker processes on this machine, once the first trials show that they pay."""
 
 import time
+from typing import Literal
 
-from wine_assets.compute import threads
+from wine_assets.compute.threads import granted_cores
+from wine_assets.search.backends.base import WORKERS, TrialBackend
 from wine_assets.search.study import Study
 from wine_assets.search.trial_context import TrialContext
 from wine_assets.search.workers import fork_server_client
@@ -17,28 +19,27 @@ _SOON_S = 0.5
 """How long to wait, in seconds, for workers that began to load when this process did: a trial may take longer."""
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return threads.granted_cores()
+class PoolBackend(TrialBackend):
+    """Worker processes on this machine, as soon as the first trials show that they pay."""
 
+    kind: Literal["pool"] = "pool"
+    workers: int | None = WORKERS
 
-def run_in_pool(study: Study, context: TrialContext, workers: int) -> None:
-    """Run trials until there are none: in this process at first, and in workers when that will be sooner done.
+    def run(self, study: Study, context: TrialContext) -> None:
+        """Run trials in this process at first, and in workers when that will be sooner done.
 
-    With limits on a trial's time or memory, or with one trial after another wanted in a process of its own, workers
-    run all of them.
-    """
-    if context.timeout_s is None and context.memory_mib is None:
-        _run_here_first(study, context, workers)
-    else:
-        run_apart(study, context, workers)
+        With limits on a trial's time or memory, workers run all of them.
+        """
+        if context.timeout_s is None and context.memory_mib is None:
+            _run_here_first(study, context, self.workers or granted_cores())
+        else:
+            self.run_isolated(study, context)
 
-
-def run_apart(study: Study, context: TrialContext, workers: int) -> None:
-    """Run trials until there are none, all of them in workers: one that ends its process is a failed trial."""
-    with Workers(context, workers) as pool:
-        pool.ready(None)
-        run_in_workers(study, pool)
+    def run_isolated(self, study: Study, context: TrialContext) -> None:
+        """Run all trials in workers: one that ends its process is a failed trial."""
+        with Workers(context, self.workers or granted_cores()) as pool:
+            pool.ready(None)
+            run_in_workers(study, pool)
 
 
 def run_in_workers(study: Study, workers: Workers) -> None:

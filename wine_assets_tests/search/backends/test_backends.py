@@ -9,18 +9,14 @@ from typing import Any
 
 import psutil
 import pytest
-from pydantic import TypeAdapter
 
 from wine_assets.errors import ConfigurationError, FailedSearchError, MissingExtraError
-from wine_assets.search.backends import dask
-from wine_assets.search.backends.registry import (
-    BackendParams,
-    DaskBackend,
-    PoolBackend,
-    RayBackend,
-    StepsBackend,
-    run_trials,
-)
+from wine_assets.search.backends import dask, registry
+from wine_assets.search.backends.base import TrialBackend
+from wine_assets.search.backends.dask import DaskBackend
+from wine_assets.search.backends.pool import PoolBackend
+from wine_assets.search.backends.ray.backend import RayBackend
+from wine_assets.search.backends.steps import StepsBackend
 from wine_assets.search.objective import Objective, ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
@@ -84,7 +80,7 @@ def search_params(space: dict[str, FamilySpace], trials: int, **failures: Any) -
     )
 
 
-def ran(asked: SearchParams, folder: Path, backend: BackendParams) -> list[TrialResult]:
+def ran(asked: SearchParams, folder: Path, backend: TrialBackend) -> list[TrialResult]:
     return [*Search.open(asked, frame(), folder).run(backend, lambda *_: None).trials]
 
 
@@ -116,7 +112,7 @@ def killed_while_a_trial_hangs(trace: Path, niceness: list[int]) -> threading.Th
     ids=lambda b: b.kind,
 )
 def test_what_comes_of_a_search_is_the_same_on_each_backend(
-    backend: BackendParams, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    backend: TrialBackend, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Scores are equal to the last bit, failures are values, workers are replaced, and the terminal is left alone.
 
@@ -188,7 +184,7 @@ def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_p
     [(DaskBackend(), "distributed", "dask"), (RayBackend(), "ray", "ray"), (RayBackend(), "ray.tune", "ray")],
 )
 def test_a_missing_extra_names_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: BackendParams, module: str, extra: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: TrialBackend, module: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"`{extra}` needs the extra `{extra}`.*wine-assets\[{extra}\]"):
@@ -205,13 +201,12 @@ def test_a_dask_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch
 def test_a_step_of_dagster_runs_its_trials_in_the_pool(tmp_path: Path) -> None:
     search = Search.open(search_params({}, 3), frame(), tmp_path)
     study = search.study(lambda *_: None)
-    run_trials(StepsBackend(), study, search.context)
+    StepsBackend().run(study, search.context)
     assert len(study.results()) == 3
 
 
-@pytest.mark.parametrize("kind", ["pool", "steps", "dask", "ray"])
+@pytest.mark.parametrize("kind", [*registry.BACKENDS])
 @pytest.mark.parametrize("fields", [{"workers": 0}, {"workers": 5000}, {"worker": 1}])
 def test_a_backend_that_can_not_be_is_refused(kind: str, fields: dict[str, Any]) -> None:
-    adapter: TypeAdapter[BackendParams] = TypeAdapter(BackendParams)
     with pytest.raises(ConfigurationError, match="worker"):
-        adapter.validate_python({"kind": kind, **fields})
+        registry.parse({"kind": kind, **fields})

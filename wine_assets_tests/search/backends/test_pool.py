@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from wine_assets.search.backends import pool
-from wine_assets.search.backends.pool import run_in_pool, usable_cores
+from wine_assets.search.backends.pool import PoolBackend
 from wine_assets.search.objective import Direction
 from wine_assets.search.space import Candidate
 from wine_assets.search.study import Budget, Study
@@ -41,7 +41,7 @@ class Acts:
 def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[TrialResult]:
     before = {*descendants()}
     study = Study(strategy, Budget(), retries, Direction.MINIMIZE)
-    run_in_pool(study, fake_family.trial_context(**limits), workers)
+    PoolBackend(workers=workers).run(study, fake_family.trial_context(**limits))
     eventually(lambda: all_gone({*descendants()} - before))
     return study.results()
 
@@ -123,7 +123,3 @@ def test_workers_pay_where_what_is_left_takes_longer_than_they_take_to_start(
     pays: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     assert pool._pays(seconds, waited, left, workers) == pays
-
-
-def test_no_more_cores_are_used_than_this_process_may_use() -> None:
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)

@@ -13,8 +13,7 @@ from wine_assets.errors import SearchError
 from wine_assets.models.base import Iterative
 from wine_assets.search.backends.ray import cluster
 from wine_assets.search.backends.ray import tune as ray_tune
-from wine_assets.search.backends.ray.params import Asha
-from wine_assets.search.backends.registry import RayBackend
+from wine_assets.search.backends.ray.params import Asha, RayParams
 from wine_assets.search.space import family_named
 from wine_assets.search.study import Study
 from wine_assets.search.trial_context import TrialContext
@@ -27,7 +26,7 @@ _MOST_ITERATIONS = 1_000_000
 """More than any fit has: up to here Tune has rungs."""
 
 
-def run_with_asha(study: Study, context: TrialContext, params: RayBackend, asha: Asha) -> None:
+def run_with_asha(study: Study, context: TrialContext, params: RayParams, asha: Asha) -> None:
     """Run trials until there are none, and stop those that ASHA finds hopeless.
 
     Raise SearchError where no family reports progress, and what a search on Ray raises without ASHA.

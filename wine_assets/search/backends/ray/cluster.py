@@ -14,10 +14,9 @@ from typing import Any
 
 from wine_assets.compute import signals
 from wine_assets.compute.environment import environment
+from wine_assets.compute.threads import granted_cores
 from wine_assets.errors import FailedSearchError, MissingExtraError
-from wine_assets.search.backends.pool import usable_cores
-from wine_assets.search.backends.ray.params import Node, TrialRequest, WorkerNodes
-from wine_assets.search.backends.registry import RayBackend
+from wine_assets.search.backends.ray.params import Node, RayParams, TrialRequest, WorkerNodes
 
 NODE = "wine_assets.search.backends.ray.node"
 _START_S = 120.0
@@ -41,7 +40,7 @@ _SETTINGS = {
 
 
 @contextlib.contextmanager
-def cluster(params: RayBackend) -> Iterator[Any]:
+def cluster(params: RayParams) -> Iterator[Any]:
     """Yield the module `ray`, connected to a cluster; one that was started for the block ends with it.
 
     Raise MissingExtraError without Ray, and FailedSearchError for a cluster that isn't there or doesn't come up.
@@ -61,7 +60,7 @@ def cluster(params: RayBackend) -> Iterator[Any]:
         yield ray
 
 
-def parallel_trials(ray: Any, params: RayBackend) -> int:
+def parallel_trials(ray: Any, params: RayParams) -> int:
     """Return how many trials the cluster can run at the same time, and at most as many as are asked for.
 
     Raise FailedSearchError where none of its nodes has what a trial asks for.
@@ -97,7 +96,7 @@ def _said(resources: dict[str, float]) -> str:
 
 
 @contextlib.contextmanager
-def _connected(ray: Any, params: RayBackend) -> Iterator[None]:
+def _connected(ray: Any, params: RayParams) -> Iterator[None]:
     if ray.is_initialized():  # within a step that Ray runs
         yield
         return
@@ -126,7 +125,7 @@ def _require_listener(address: str) -> None:
             raise ConnectionError(str(error)) from error
 
 
-def _head(params: RayBackend) -> dict[str, Any]:
+def _head(params: RayParams) -> dict[str, Any]:
     """Return what ray.init is given for a cluster of its own."""
     return {
         "address": "local",
@@ -138,12 +137,12 @@ def _head(params: RayBackend) -> dict[str, Any]:
     }
 
 
-def _cores_of_the_head(params: RayBackend) -> int:
+def _cores_of_the_head(params: RayParams) -> int:
     if params.head.cpu is not None:
         return params.head.cpu
     if params.worker_nodes.count:
         return 0
-    return math.ceil(params.workers * params.trial.resources["CPU"]) if params.workers else usable_cores()
+    return math.ceil(params.workers * params.trial.resources["CPU"]) if params.workers else granted_cores()
 
 
 @contextlib.contextmanager

@@ -9,8 +9,16 @@ from wine_assets.compute.quantities import parse_cpu, parse_memory
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
+from wine_assets.search.backends.base import WORKERS, TrialBackend
 
 T = TypeVar("T")
+
+
+def _read(parse: Callable[[str], T], field: str, text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SearchError(f"`{field}` must be {error}, got {text!r}. Change `{field}`.") from error
 
 
 class TrialRequest(StrictModel):
@@ -111,8 +119,38 @@ class WorkerNodes(Node):
     gpu: int | None = Field(default=0, ge=0, le=1024, description="GPUs of each")
 
 
-def _read(parse: Callable[[str], T], field: str, text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise SearchError(f"`{field}` must be {error}, got {text!r}. Change `{field}`.") from error
+class RayParams(TrialBackend):
+    """What a search on Ray asks for."""
+
+    kind: Literal["ray"] = "ray"
+    address: str = Field(
+        default="", description="address of the cluster, as in 10.0.0.1:6379 or ray://10.0.0.1:10001; empty for its own"
+    )
+    workers: int | None = WORKERS
+    batch_trials: int = Field(
+        default=8,
+        ge=1,
+        le=10_000,
+        description="trials that a Ray task runs, one after another, so that starting it pays",
+    )
+    asha: Asha | None = Field(
+        default=None,
+        description="when hopeless trials are stopped, of families that report progress (gradient_boosting); "
+        "empty for never",
+    )
+    trial: TrialRequest = Field(default=TrialRequest(), description="what Ray sets aside for a trial")
+    head: Node = Field(default=Node(), description="what the head of a cluster of its own offers")
+    worker_nodes: WorkerNodes = Field(
+        default=WorkerNodes(), description="the worker nodes of a cluster of its own, beside the head"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_cluster(self) -> Self:
+        """Refuse settings of a cluster to be started beside the address of one that runs."""
+        for name, given, default in (("head", self.head, Node()), ("worker_nodes", self.worker_nodes, WorkerNodes())):
+            if self.address and given.model_dump() != default.model_dump():
+                raise SearchError(
+                    f"`backend.{name}` is of a cluster that is started for the search, and `backend.address` "
+                    f"({self.address!r}) names one that runs. Leave one of them out."
+                )
+        return self

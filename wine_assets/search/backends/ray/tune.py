@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from wine_assets.search.backends.ray import cluster
-from wine_assets.search.backends.registry import RayBackend
+from wine_assets.search.backends.ray.params import RayParams
 from wine_assets.search.study import Study
 from wine_assets.search.trial_context import TrialContext
 from wine_assets.search.trials import Trial, TrialResult, failed
@@ -29,7 +29,7 @@ DIED = "The worker of Ray that it ran on ended before it did."
 """What is said of a trial whose actor is gone."""
 
 
-def run_on_ray(study: Study, context: TrialContext, params: RayBackend) -> None:
+def run_on_ray(study: Study, context: TrialContext, params: RayParams) -> None:
     """Run trials until there are none, in batches, on actors of Ray Tune.
 
     Raise MissingExtraError without Ray, FailedSearchError for a cluster that isn't there or has no room for a trial.
@@ -56,12 +56,12 @@ def _task_queue(ray: Any) -> Any:
     return ray.remote(num_cpus=0, memory=1, scheduling_strategy=here)(_TaskQueue).remote()
 
 
-def threaded(context: TrialContext, params: RayBackend) -> TrialContext:
+def threaded(context: TrialContext, params: RayParams) -> TrialContext:
     """Return a context whose trials compute with as many threads as they have cores."""
     return dataclasses.replace(context, threads=params.trial.threads)
 
 
-def tune_until_done(trainable: Any, searcher: Any, params: RayBackend, most: int, **asked: Any) -> None:
+def tune_until_done(trainable: Any, searcher: Any, params: RayParams, most: int, **asked: Any) -> None:
     """Have Tune run trainables, so many at the same time, until the searcher has no more of them."""
     from ray import tune
 
@@ -85,7 +85,7 @@ def tune_until_done(trainable: Any, searcher: Any, params: RayBackend, most: int
         tuner.fit()
 
 
-def _placed(params: RayBackend) -> dict[str, float]:
+def _placed(params: RayParams) -> dict[str, float]:
     """Return the resources of a trial by the names that Tune has for them."""
     return {name.lower(): amount for name, amount in params.trial.resources.items()}
 

@@ -18,8 +18,8 @@ from wine_assets.search.backends.ray.asha import (
     _Staged,
     _Stages,
 )
+from wine_assets.search.backends.ray.backend import RayBackend
 from wine_assets.search.backends.ray.params import Asha
-from wine_assets.search.backends.registry import RayBackend, run_trials
 from wine_assets.search.objective import Direction, ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
@@ -57,7 +57,7 @@ def test_a_search_of_families_without_progress_is_refused_before_ray_is_asked() 
         SearchError,
         match=r"families that report progress, got logistic_regression, of which none does\. Search",
     ):
-        run_trials(RayBackend(asha=ASHA), make_study(1), context)
+        RayBackend(asha=ASHA).run(make_study(1), context)
 
 
 # --- a trial -----------------------------------------------------------------

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from wine_assets.compute.threads import granted_cores
 from wine_assets.errors import FailedSearchError, SearchError
-from wine_assets.search.backends.pool import usable_cores
 from wine_assets.search.backends.ray import cluster
+from wine_assets.search.backends.ray.backend import RayBackend
 from wine_assets.search.backends.ray.params import Node, TrialRequest, WorkerNodes
-from wine_assets.search.backends.registry import RayBackend
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.space import Distribution, FamilySpace
@@ -71,7 +71,7 @@ def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() ->
         cluster.parallel_trials(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
 
 
-@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+@pytest.mark.skipif(granted_cores() < 2, reason="needs two cores")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_worker_computes_with_as_many_threads_as_its_trial_has_cores(count: int) -> None:
     """The template that it is forked from has one."""
@@ -87,7 +87,7 @@ def test_a_worker_computes_with_as_many_threads_as_its_trial_has_cores(count: in
 @pytest.mark.parametrize(
     ("backend", "cores"),
     [
-        (RayBackend(), usable_cores()),
+        (RayBackend(), granted_cores()),
         (RayBackend(workers=3), 3),
         (RayBackend(workers=3, trial=TrialRequest(cpu="1500m")), 5),
         (RayBackend(worker_nodes=WorkerNodes(count=2)), 0),

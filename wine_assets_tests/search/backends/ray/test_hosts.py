@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wine_assets.search.backends.registry import PoolBackend, RayBackend
+from wine_assets.search.backends.pool import PoolBackend
+from wine_assets.search.backends.ray.backend import RayBackend
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search

@@ -13,8 +13,8 @@ from ray import cloudpickle
 
 from wine_assets.errors import FailedSearchError
 from wine_assets.search.backends.ray import cluster
+from wine_assets.search.backends.ray.backend import RayBackend
 from wine_assets.search.backends.ray.tune import ACTOR, DONE, OUTCOMES, _Actor, _Actors, _searcher
-from wine_assets.search.backends.registry import RayBackend
 from wine_assets.search.objective import Direction
 from wine_assets.search.space import Distribution, FamilySpace, Space
 from wine_assets.search.strategies import RandomStrategy, strategy
