@@ -16,7 +16,7 @@ from wine_assets.errors import WineAssetsError
 from wine_assets.evaluation.cross_validation import EvaluationParams
 from wine_assets.models.hyperparameters import MODELS
 from wine_assets.models.prediction import PredictionsParams
-from wine_assets.search.backends.ray.params import TrialRequest
+from wine_assets.search.backends.registry import BACKENDS
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.study import Budget, Failures
 
@@ -51,6 +51,9 @@ class OptionGroup:
         return message
 
     def _argument(self, name: str) -> str:
+        """Return the name of an argument; a field `count` is called as its prefix is."""
+        if self.prefix and name == "count":
+            return self.prefix
         return f"{self.prefix}_{name}" if self.prefix else name
 
     def _flag(self, name: str) -> str:
@@ -74,11 +77,17 @@ class FamilyOptions:
 
     models: Sequence[type[StrictModel]]
     panel: str
+    tag: str = "family"
+    """The field that tells the models apart."""
+    flag: str = "family"
+    """The option of that field."""
+    skip: frozenset[str] = frozenset()
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return a keyword-only parameter for each name, those of several families first."""
-        groups = [OptionGroup(model, f"{self.panel} of {_family(model)}", skip=self._shared) for model in self.models]
-        shared = [self._parameter(name) for name in self.models[0].model_fields if name in self._shared]
+        skip = self.skip | {*self._shared}
+        groups = [OptionGroup(model, f"{self.panel} of {self._family(model)}", skip=skip) for model in self.models]
+        shared = [self._parameter(name) for name in self._shared]
         return [*shared, *(parameter for group in groups for parameter in group.parameters())]
 
     def values(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,39 +103,97 @@ class FamilyOptions:
         return [OptionGroup(model, self.panel) for model in self.models]
 
     @property
-    def _shared(self) -> frozenset[str]:
-        names = [name for model in self.models for name in model.model_fields]
-        return frozenset(name for name in names if names.count(name) > 1)
+    def _shared(self) -> list[str]:
+        names = [name for model in self.models for name in model.model_fields if name not in self.skip]
+        return list(dict.fromkeys(name for name in names if names.count(name) > 1))
+
+    def _family(self, model: type[StrictModel]) -> str:
+        return str(model.model_fields[self.tag].default)
 
     def _parameter(self, name: str) -> inspect.Parameter:
-        fields = {_family(model): model.model_fields[name] for model in self.models if name in model.model_fields}
-        if name == "family":
-            texts = {family: field.description for family, field in fields.items()}
-            annotation: Any = Literal[tuple(fields)]
+        models = {self._family(model): model for model in self.models if name in model.model_fields}
+        fields = {family: model.model_fields[name] for family, model in models.items()}
+        if name == self.tag:
+            argument, annotation = self.flag, Literal[tuple(fields)]
+            texts = {family: field.description or models[family].__doc__ or "" for family, field in fields.items()}
         else:
+            argument, annotation = name, _annotation(next(iter(fields.values())))
             texts = {family: _help(field) for family, field in fields.items()}
-            annotation = _annotation(next(iter(fields.values())))
-        one = next(iter(texts.values())) if len({*texts.values()}) == 1 else ""
         option = typer.Option(
-            "--" + name.replace("_", "-"),
-            help=one or "; ".join(f"{family}: {text}" for family, text in texts.items()),
+            "--" + argument.replace("_", "-"),
+            help=_by_family(texts),
             rich_help_panel=self.panel,
             show_default=False,
             **_parsing(next(iter(fields.values()))),
         )
-        return _parameter(name, annotation, option)
+        return _parameter(argument, annotation, option)
 
 
+@dataclass(frozen=True)
+class BackendOptions:
+    """The fields of all trial backends as options; each field of a model within a backend has that model's prefix.
+
+    A model that may be left out is a switch as well.
+    """
+
+    backends: Mapping[str, type[StrictModel]]
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return a keyword-only parameter for each option, with --backend, which says whose they are."""
+        switches = [self._switch(name) for name, (_, is_optional) in self._models.items() if is_optional]
+        inner = [parameter for group in self._groups.values() for parameter in group.parameters()]
+        return [*self._fields.parameters(), *switches, *inner]
+
+    def values(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields whose options were given, by field name, of whatever backend."""
+        fields = self._fields.values(options)
+        for name, group in self._groups.items():
+            if (inner := group.values(options)) or options.get(name) is True:
+                fields[name] = inner
+        return {name: value for name, value in fields.items() if name != self._fields.tag}
+
+    def in_flags(self, message: str) -> str:
+        """Return a message about fields of a run config with the options of these fields in their place."""
+        return functools.reduce(lambda text, group: group.in_flags(text), self._groups.values(), message)
+
+    @property
+    def _fields(self) -> FamilyOptions:
+        skip = frozenset(self._models)
+        return FamilyOptions([*self.backends.values()], "Backend", tag="kind", flag="backend", skip=skip)
+
+    @property
+    def _groups(self) -> dict[str, OptionGroup]:
+        return {name: OptionGroup(model, "Backend", prefix=name) for name, (model, _) in self._models.items()}
+
+    @property
+    def _models(self) -> dict[str, tuple[type[StrictModel], bool]]:
+        """The models within backends by their field, and whether each may be left out."""
+        found = {}
+        for backend in self.backends.values():
+            for name, field in backend.model_fields.items():
+                kinds = get_args(field.annotation) or (field.annotation,)
+                model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrictModel)), None)
+                if model is not None:
+                    found[name] = model, field.default is None
+        return found
+
+    def _switch(self, name: str) -> inspect.Parameter:
+        field = next(backend.model_fields[name] for backend in self.backends.values() if name in backend.model_fields)
+        option = typer.Option(f"--{name}", help=field.description, rich_help_panel="Backend", show_default=False)
+        return _parameter(name, bool, option)
+
+
+Options = OptionGroup | FamilyOptions | BackendOptions
 HYPERPARAMETERS = FamilyOptions(MODELS, "Hyperparameters")
 EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
 PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
 OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))
 BUDGET = OptionGroup(Budget, "Budget")
 FAILURES = OptionGroup(Failures, "Failures")
-TRIAL = OptionGroup(TrialRequest, "Backend ray", prefix="trial")
-GROUPS: tuple[OptionGroup | FamilyOptions, ...] = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
+TRIAL_BACKENDS = BackendOptions(BACKENDS)
+GROUPS: tuple[Options, ...] = (HYPERPARAMETERS, EVALUATION, PREDICTIONS)
 """The options of `wine-assets run` that fields stand behind."""
-SEARCH_GROUPS = (OBJECTIVE, BUDGET, FAILURES, TRIAL)
+SEARCH_GROUPS = (OBJECTIVE, BUDGET, FAILURES, TRIAL_BACKENDS)
 """Those of `wine-assets search`."""
 
 _FLAGS = {
@@ -165,7 +232,7 @@ _PHRASES = {
 }
 
 
-def with_options(groups: Sequence[OptionGroup | FamilyOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(groups: Sequence[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `groups` to a command, which gets those that belong to none of its arguments as `options`.
 
     The errors of the command name options where they mean fields.
@@ -201,8 +268,12 @@ def in_flags(message: str) -> str:
     return functools.reduce(lambda text, phrase: text.replace(*phrase), _PHRASES.items(), message)
 
 
-def _family(model: type[StrictModel]) -> str:
-    return str(model.model_fields["family"].default)
+def _by_family(texts: Mapping[str, str]) -> str:
+    """Return the text of an option: each once, after the families that it is of unless all have the same."""
+    families = {text: [family for family, own in texts.items() if own == text] for text in texts.values()}
+    if len(families) == 1:
+        return next(iter(families))
+    return "; ".join(f"{', '.join(names)}: {text.rstrip('.')}" for text, names in families.items())
 
 
 def _parameter(argument: str, kind: Any, option: Any) -> inspect.Parameter:

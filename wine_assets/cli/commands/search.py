@@ -9,7 +9,7 @@ import typer
 
 from wine_assets.cli import data_options, job_config, signals
 from wine_assets.cli.error_handling import FAILED, handle_errors
-from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL, in_flags, with_options
+from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, TRIAL_BACKENDS, in_flags, with_options
 from wine_assets.cli.output import terminal
 from wine_assets.cli.output.trials_progress import TrialsProgress
 from wine_assets.errors import SearchError
@@ -47,30 +47,6 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     sampler: Annotated[
         Literal["tpe", "gp"] | None, _option(text="How the strategy `bayesian` learns.", default="tpe")
     ] = None,
-    backend: Annotated[
-        Literal["pool", "steps", "dask", "ray"], _option(text="Where trials run.", default="pool")
-    ] = "pool",
-    workers: Annotated[
-        int | None, _option(text="Trials that run at the same time.", default="as many as cores")
-    ] = None,
-    address: Annotated[
-        str | None, _option(text="Cluster of the backend dask or ray.", default="one for this search")
-    ] = None,
-    worker_nodes: Annotated[
-        int | None,
-        _option(text="Nodes of a cluster for this search, beside its head, for the backend ray.", default="0"),
-    ] = None,
-    asha: Annotated[
-        bool,
-        typer.Option(
-            "--asha",
-            help="Have the backend ray stop trials of gradient_boosting part of the way that fall behind.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = False,
-    chunk_trials: Annotated[
-        int | None, _option(text="Trials of one step, for the backend steps.", default="10")
-    ] = None,
     nested_folds: Annotated[
         int | None,
         _option(text="Parts of the rows held out of a whole search each, to score what it finds.", default="none"),
@@ -107,15 +83,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         "failures": FAILURES.values(options),
         "nested_folds": nested_folds or 0,
         "study": study,
-        "backend": _backend(
-            backend,
-            workers=workers,
-            address=address,
-            chunk_trials=chunk_trials,
-            worker_nodes=None if worker_nodes is None else {"count": worker_nodes},
-            trial=TRIAL.values(options) or None,
-            asha={} if asha else None,
-        ),
+        "backend": _backend(options.get("backend") or "pool", TRIAL_BACKENDS.values(options)),
     }
     if not _run(data, fields, as_json=as_json, debug=debug):
         raise typer.Exit(FAILED)
@@ -138,20 +106,20 @@ def _space(texts: list[str], families: list[str]) -> dict[str, Any]:
     return {name: spaces[name].model_dump() for name in families}
 
 
-def _backend(kind: str, **given: Any) -> dict[str, Any]:
+def _backend(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was said of a backend; raise SearchError where that is for another one."""
     from wine_assets.search.backends.registry import BACKENDS
 
     return _variant("backend", BACKENDS, kind, given)
 
 
-def _variant(field: str, models: Mapping[str, Any], kind: str, given: dict[str, Any]) -> dict[str, Any]:
+def _variant(field: str, models: Mapping[str, Any], kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was said of a kind of something, which lacks fields that others have."""
     said = {name: value for name, value in given.items() if value is not None}
     for name, value in said.items():
         if name not in models[kind].model_fields:
             others = " or ".join(other for other, model in models.items() if name in model.model_fields)
-            which = f"{name}.{next(iter(value))}" if name == "trial" else name
+            which = f"{name}.{next(iter(value))}" if isinstance(value, dict) and value else name
             raise SearchError(
                 f"`{field}.{which}` is for the {field} {others}, and the {field} is {kind}. Leave it out, or "
                 f"change --{field}."
