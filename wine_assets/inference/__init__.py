@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from wine_assets.errors import ArtifactError, ConflictError, InputError, RepositoryError, WineAssetsError
 from wine_assets.inference.manifest import Manifest
 from wine_assets.inference.predictor import Prediction, Predictor
-from wine_assets.inference.repository import ModelRepository, Promotion, StoredModel
+from wine_assets.inference.repository import ModelRepository
+from wine_assets.inference.repository_reader import Promotion, StoredModel
 
 if TYPE_CHECKING:
     from wine_assets.inference.batching import AsyncPredictor, Batching
@@ -28,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return what only asyncio's callers need, whose import takes a third of a first prediction's time."""
+    """Import the names that need asyncio on first use: the import takes a third of a first prediction's time."""
     if name in ("AsyncPredictor", "Batching"):
         from wine_assets.inference import batching
 

@@ -1,4 +1,4 @@
-"""`python -m wine_assets.inference MODEL < rows.jsonl`: a line of answers for each line of named values."""
+"""`python -m wine_assets.inference MODEL < rows.jsonl` predicts JSON lines of named values."""
 
 import argparse
 import os
@@ -12,15 +12,15 @@ from wine_assets.errors import InputError, WineAssetsError
 from wine_assets.inference.predictor import Predictor
 
 _CHUNK_BYTES = 1 << 18
-"""Read at a time, about a thousand lines; what a terminal or a pipe has by then is answered at once."""
-_LONGEST_LINE_BYTES = 1 << 20
+"""Size of one read, about a thousand lines; a terminal or a pipe returns what it has."""
+_MAX_LINE_BYTES = 1 << 20
 FAILED, INTERRUPTED = 1, 130
 Line = tuple[int, bytes]
-"""Its number, and what stands in it."""
+"""The number of a line, and its content."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Answer standard input line by line on standard output; return the exit status."""
+    """Predict standard input line by line on standard output; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         predictor = Predictor.load(
@@ -31,36 +31,33 @@ def main(arguments: list[str] | None = None) -> int:
             extras=options.extras,
         )
         if not predictor.verified:
-            _say("The model is unverified: no checksum from outside vouches for it (--sha256 gives one).")
-        if sys.stdin is not None and sys.stdout is not None:  # None where the caller closed them
-            _answer(predictor, sys.stdin.buffer, sys.stdout.buffer)
+            _print_error("The model is unverified: no checksum from outside vouches for it (--sha256 gives one).")
+        if sys.stdin is not None and sys.stdout is not None:  # None if the caller closed them
+            _predict_stream(predictor, sys.stdin.buffer, sys.stdout.buffer)
     except WineAssetsError as error:
-        return _failed(str(error))
+        _print_error(str(error))
+        return FAILED
     except BrokenPipeError:
-        _forget_what_was_not_written()  # the reader has seen enough
+        _discard_output()  # the reader closed the pipe
     except OSError as error:
-        _forget_what_was_not_written()
-        return _failed(f"The rows can't be read or the answers can't be written: {error.strerror}.")
+        _discard_output()
+        _print_error(f"The rows can't be read or the answers can't be written: {error.strerror}.")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
 
 
-def _failed(message: str) -> int:
-    _say(message)
-    return FAILED
-
-
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"{message}\n")
 
 
-def _forget_what_was_not_written() -> None:
-    """Have Python's own attempt at exit to write the rest succeed."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _discard_output() -> None:
+    """Redirect standard output to nowhere, so that Python's own flush at exit succeeds."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,34 +76,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _answer(predictor: Predictor, source: BinaryIO, target: BinaryIO) -> None:
-    for batch in _batches(source):
-        answered, error = _answers(predictor, batch)
-        target.write(answered)
+def _predict_stream(predictor: Predictor, source: BinaryIO, target: BinaryIO) -> None:
+    for batch in _read_batches(source):
+        output, error = _predict_lines(predictor, batch)
+        target.write(output)
         target.flush()
         if error is not None:
             raise error
 
 
-def _answers(predictor: Predictor, batch: list[Line]) -> tuple[bytes, InputError | None]:
-    """Return the answers to the lines before the first that can't be predicted, and what is wrong with that one."""
+def _predict_lines(predictor: Predictor, lines: list[Line]) -> tuple[bytes, InputError | None]:
+    """Return the predictions for the lines before the first invalid one, and the error of that one."""
     try:
-        return _encoded(predictor, [_values(line) for line in batch]), None
+        return _predict(predictor, [_decode(line) for line in lines]), None
     except InputError:
-        return _answers_one_by_one(predictor, batch)
+        return _predict_one_by_one(predictor, lines)
 
 
-def _answers_one_by_one(predictor: Predictor, batch: list[Line]) -> tuple[bytes, InputError | None]:
-    answered = b""
-    for line in batch:
+def _predict_one_by_one(predictor: Predictor, lines: list[Line]) -> tuple[bytes, InputError | None]:
+    output = b""
+    for line in lines:
         try:
-            answered += _encoded(predictor, [_values(line)])
+            output += _predict(predictor, [_decode(line)])
         except InputError as error:
-            return answered, InputError(f"Line {line[0]}: {str(error).removeprefix('Row 0: ')}")
-    return answered, None
+            return output, InputError(f"Line {line[0]}: {str(error).removeprefix('Row 0: ')}")
+    return output, None
 
 
-def _encoded(predictor: Predictor, rows: list[dict[str, Any]]) -> bytes:
+def _predict(predictor: Predictor, rows: list[dict[str, Any]]) -> bytes:
     labels, probabilities = predictor.predict_both(rows)
     return b"".join(
         msgspec.json.encode({"label": label, "probabilities": row}) + b"\n"
@@ -114,21 +111,21 @@ def _encoded(predictor: Predictor, rows: list[dict[str, Any]]) -> bytes:
     )
 
 
-def _batches(source: BinaryIO) -> Iterator[list[Line]]:
-    """Yield the lines that are there with their numbers, without blank ones."""
+def _read_batches(source: BinaryIO) -> Iterator[list[Line]]:
+    """Yield the lines that arrive together, with their numbers and without blank ones."""
     number, rest = 1, b""
-    while chunk := source.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]  # as standard input has it
+    while chunk := source.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]  # a buffered reader has it
         *lines, rest = (rest + chunk).split(b"\n")
         if batch := [line for line in enumerate(lines, number) if line[1].strip()]:
             yield batch
         number += len(lines)
-        if len(rest) > _LONGEST_LINE_BYTES:
-            raise InputError(f"Line {number} has more than {_LONGEST_LINE_BYTES} bytes. Give a row in each line.")
+        if len(rest) > _MAX_LINE_BYTES:
+            raise InputError(f"Line {number} has more than {_MAX_LINE_BYTES} bytes. Give a row in each line.")
     if rest.strip():
         yield [(number, rest)]
 
 
-def _values(line: Line) -> dict[str, Any]:
+def _decode(line: Line) -> dict[str, Any]:
     try:
         return msgspec.json.decode(line[1], type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:

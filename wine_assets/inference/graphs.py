@@ -1,4 +1,4 @@
-"""A serialized model reduced to one of its outputs, so that a batch computes nothing that nobody asked for."""
+"""Reduction of a serialized ONNX model to one of its outputs."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from wine_assets.errors import ArtifactError
 _GRAPH_OF_MODEL, _OUTPUT_OF_GRAPH, _NAME_OF_VALUE = 7, 12, 1
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _WIDTHS = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
-_NO_MODEL = "The model is cut short, or no ONNX model. Export it again."
+_INVALID_MODEL = "The model is cut short, or no ONNX model. Export it again."
 _MORE, _SEVEN_BITS, _LONGEST_VARINT = 0x80, 0x7F, 10
 
 
 class _Field(NamedTuple):
-    """One field of a message: its number, all of its bytes, and those of its value."""
+    """A field of a message: its number, its encoded form, and its encoded value."""
 
     number: int
     encoded: bytes
@@ -22,16 +22,16 @@ class _Field(NamedTuple):
 
 
 def with_output(model: bytes, name: str) -> bytes:
-    """Return the model with `name` as its only output; onnxruntime then leaves out what only others need.
+    """Return the model with `name` as its only output, so that onnxruntime computes nothing else.
 
-    onnxruntime runs every node of a graph, whichever outputs a call names. Raise ArtifactError for what is no model,
-    or has no such output.
+    onnxruntime runs every node of a graph, whichever outputs a call names. Raise ArtifactError if `model` is no ONNX
+    model, or has no such output.
     """
-    fields = [*_fields(model)]
+    fields = [*_parse_fields(model)]
     if not any(field.number == _GRAPH_OF_MODEL for field in fields):
-        raise ArtifactError(_NO_MODEL)
+        raise ArtifactError(_INVALID_MODEL)
     return b"".join(
-        _encoded(field.number, _graph_with_output(field.value, name))
+        _encode(field.number, _graph_with_output(field.value, name))
         if field.number == _GRAPH_OF_MODEL
         else field.encoded
         for field in fields
@@ -39,51 +39,51 @@ def with_output(model: bytes, name: str) -> bytes:
 
 
 def _graph_with_output(graph: bytes, name: str) -> bytes:
-    fields = [*_fields(graph)]
-    kept = [field for field in fields if field.number != _OUTPUT_OF_GRAPH or _name(field.value) == name]
+    fields = [*_parse_fields(graph)]
+    kept = [field for field in fields if field.number != _OUTPUT_OF_GRAPH or _parse_name(field.value) == name]
     if not any(field.number == _OUTPUT_OF_GRAPH for field in kept):
         raise ArtifactError(f"The model has no output `{name}`. Export it again.")
     return b"".join(field.encoded for field in kept)
 
 
-def _name(value: bytes) -> str:
-    names = [field.value.decode(errors="replace") for field in _fields(value) if field.number == _NAME_OF_VALUE]
+def _parse_name(value: bytes) -> str:
+    names = [field.value.decode(errors="replace") for field in _parse_fields(value) if field.number == _NAME_OF_VALUE]
     return names[-1] if names else ""
 
 
-def _fields(message: bytes) -> Iterator[_Field]:
+def _parse_fields(message: bytes) -> Iterator[_Field]:
     at = 0
     while at < len(message):
-        key, start = _varint(message, at)
+        key, start = _parse_varint(message, at)
         number, wire_type = key >> 3, key & 7
         if wire_type == _VARINT:
-            value_at, end = start, _varint(message, start)[1]
+            value_at, end = start, _parse_varint(message, start)[1]
         elif wire_type == _LENGTH:
-            length, value_at = _varint(message, start)
+            length, value_at = _parse_varint(message, start)
             end = value_at + length
         else:
             value_at, end = start, start + _WIDTHS.get(wire_type, len(message))
         if end > len(message):
-            raise ArtifactError(_NO_MODEL)
+            raise ArtifactError(_INVALID_MODEL)
         yield _Field(number, message[at:end], message[value_at:end])
         at = end
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, and the place after it."""
+def _parse_varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return the number that starts at an offset, and the offset of its end."""
     value = 0
     for count, byte in enumerate(message[at : at + _LONGEST_VARINT]):
         value |= (byte & _SEVEN_BITS) << (7 * count)
         if not byte & _MORE:
             return value, at + count + 1
-    raise ArtifactError(_NO_MODEL)
+    raise ArtifactError(_INVALID_MODEL)
 
 
-def _encoded(number: int, value: bytes) -> bytes:
-    return _encoded_varint(number << 3 | _LENGTH) + _encoded_varint(len(value)) + value
+def _encode(number: int, value: bytes) -> bytes:
+    return _encode_varint(number << 3 | _LENGTH) + _encode_varint(len(value)) + value
 
 
-def _encoded_varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     encoded = bytearray()
     while value > _SEVEN_BITS:
         encoded.append(value & _SEVEN_BITS | _MORE)

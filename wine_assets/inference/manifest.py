@@ -1,4 +1,4 @@
-"""What a model version says of itself."""
+"""The manifest of a model version: its content and its provenance."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ SCHEMA_VERSION = 1
 
 
 class Histogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the values of one feature were spread in training: counts [b] between edges [b + 1]."""
+    """Distribution of one feature in training: counts [b] between edges [b + 1]."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature in its place: its name, and its values in training in the unit of the data."""
+    """A column of the input: its name, and its values in training in the unit of the data."""
 
     name: str
     low: float
@@ -28,19 +28,19 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the exported model compares with the estimator that it came from."""
+    """Comparison of the exported model with the estimator that it came from."""
 
     max_difference: float
-    """The largest absolute difference of a probability that was found."""
+    """The largest measured difference of a probability, absolute."""
     tolerance: float
-    """The largest that is accepted, here and when the samples are answered again."""
+    """The largest accepted difference, in this comparison and whenever the samples are checked."""
     rows: int
     batch_invariant: bool
-    """Whether a row has the same bits alone, in any batch and with any number of threads."""
+    """Whether a row gets the same bits alone, in any batch, and with any number of threads."""
 
 
 class Samples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rows [n, features] with the answers that were right when the model was published."""
+    """Rows [n, features] with the predictions of the model at the time of publishing."""
 
     rows: tuple[tuple[float, ...], ...]
     labels: tuple[int, ...]
@@ -48,7 +48,7 @@ class Samples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the version is: equal for equal inputs."""
+    """The part of the manifest that is equal for equal inputs."""
 
     features: tuple[Feature, ...]
     classes: tuple[int, ...]
@@ -63,7 +63,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the version comes from: when, by which run, from which code, on which machine, with which packages."""
+    """Origin of a version: time, run, code, machine and packages."""
 
     created_at: str
     """ISO 8601, in UTC."""
@@ -74,7 +74,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file beside a model that says what the model is and where it comes from."""
+    """The file beside a model that describes its content and its origin."""
 
     content: Content
     provenance: Provenance
@@ -82,24 +82,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the manifest as JSON for people and machines, its keys in a fixed order."""
+    """Return the manifest as indented JSON with its keys in a fixed order."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
 
 
-def decode(content: bytes, what: str = "The manifest") -> Manifest:
-    """Return the manifest that `encode` wrote; raise ArtifactError, which calls it `what`, for anything else."""
+def decode(content: bytes, subject: str = "The manifest") -> Manifest:
+    """Return the manifest that `encode` wrote; raise ArtifactError, which begins with `subject`, if it is invalid."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise ArtifactError(f"{what} can't be read ({error}). Publish the version again.") from error
+        raise ArtifactError(f"{subject} can't be read ({error}). Publish the version again.") from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(
-            f"{what} has schema version {manifest.schema_version}, and this release of wine-assets reads "
+            f"{subject} has schema version {manifest.schema_version}, and this release of wine-assets reads "
             f"{SCHEMA_VERSION}. Install the release that published it, or publish the version again."
         )
     return manifest
 
 
 def content_sha256(content: Content) -> str:
-    """Return a hash that is equal for equal contents, whenever and wherever they were made."""
+    """Return a hash that is equal for equal contents on every machine."""
     return sha256_of_bytes(msgspec.json.encode(content, order="deterministic"))

@@ -1,4 +1,4 @@
-"""Where the files of a repository lie: a protocol, and a folder on this machine."""
+"""Storage of a repository's files: the Store protocol, and its implementation on a local folder."""
 
 import contextlib
 import errno
@@ -19,9 +19,9 @@ _LOCK = ".lock"
 
 
 class Store(Protocol):
-    """Files under names such as `versions/3/model.onnx`; every change is seen whole or not at all.
+    """Files under names such as `versions/3/model.onnx`, with atomic changes.
 
-    Names that lead anywhere else raise RepositoryError; what isn't there raises FileNotFoundError.
+    An invalid name raises RepositoryError, a missing file FileNotFoundError.
     """
 
     def read(self, name: str) -> bytes:
@@ -29,27 +29,27 @@ class Store(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Return the names in a folder, sorted; none for a folder that isn't there."""
+        """Return the names in a folder, sorted; none if there is no such folder."""
         ...
 
     def create(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Make a folder of files; raise FileExistsError when it is there already."""
+        """Create a folder of files; raise FileExistsError if it exists."""
         ...
 
     def remove(self, folder: str, name: str, expected: bytes | None) -> None:
-        """Remove a folder while the file `name` holds `expected`; raise ConflictError when it doesn't."""
+        """Remove a folder if the file `name` holds `expected`; raise ConflictError if it doesn't."""
         ...
 
     def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
-        """Write a file that holds `expected`, or isn't there (None), while the folder `needs` is there.
+        """Write a file that holds `expected` (None: that doesn't exist), if the folder `needs` exists.
 
-        Raise ConflictError when the file holds something else, FileNotFoundError when the folder is gone.
+        Raise ConflictError if the file holds something else, FileNotFoundError if the folder doesn't exist.
         """
         ...
 
 
 class LocalStore:
-    """A folder on a local or shared POSIX file system; writers keep out of each other's way by locks."""
+    """A folder on a local or shared POSIX file system; locks keep writers apart."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,34 +59,34 @@ class LocalStore:
         return self._path(name).read_bytes()
 
     def names(self, folder: str) -> list[str]:
-        """Return the names in a folder, sorted, without those of files that are being written."""
+        """Return the names in a folder, sorted, without temporary files."""
         try:
             return sorted(path.name for path in self._path(folder).iterdir() if _PART.fullmatch(path.name))
         except FileNotFoundError:
             return []
 
     def create(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Write a hidden folder beside the one wanted, flush it to disk, and rename it into place."""
+        """Write a temporary folder beside the target, flush it to disk, and rename it."""
         target = self._path(folder)
-        with _named(target):
-            _make(target.parent)
+        with _with_filename(target):
+            _make_folder(target.parent)
             _sweep_folders(target.parent)
-            with _claimed(target.parent) as temporary:
+            with _temporary_folder(target.parent) as temporary:
                 for name, content in files.items():
-                    _write(temporary / _checked(name), content)
+                    _write(temporary / _check_name(name), content)
                 flush(temporary)
                 _rename(temporary, target)
             flush(target.parent)
 
     def remove(self, folder: str, name: str, expected: bytes | None) -> None:
-        """Compare, rename the folder out of sight under a lock of the whole store, then remove it.
+        """Compare `name` and rename the folder under the lock of the store, then remove it.
 
-        One that isn't there raises FileNotFoundError. Nothing is made for it, as a full disk may take nothing; its own
-        lock keeps sweepers away.
+        A missing folder raises FileNotFoundError. Nothing is written, so that this works on a full disk. The folder's
+        own lock keeps the sweep of temporary folders away.
         """
         target = self._path(folder)
         hidden = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-        with _named(target), _held(target):
+        with _with_filename(target), _locked_folder(target):
             with self._locked():
                 _compare(self._path(name), expected)
                 target.rename(hidden)
@@ -94,13 +94,13 @@ class LocalStore:
             shutil.rmtree(hidden)
 
     def replace(self, name: str, expected: bytes | None, content: bytes, needs: str = "") -> None:
-        """Compare and write under a lock of the whole store."""
+        """Compare and write under the lock of the store."""
         target = self._path(name)
-        with _named(target):
-            _make(target.parent)
+        with _with_filename(target):
+            _make_folder(target.parent)
             with self._locked():
                 for orphan in target.parent.glob(f"{TEMPORARY_PREFIX}*"):
-                    orphan.unlink(missing_ok=True)  # its writer held the lock, and is gone
+                    orphan.unlink(missing_ok=True)  # its writer died: a live one would hold the lock
                 _compare(target, expected)
                 if needs:
                     self._path(needs).stat()
@@ -116,16 +116,16 @@ class LocalStore:
             os.close(descriptor)
 
     def _path(self, name: str) -> Path:
-        return self.root.joinpath(*(_checked(part) for part in name.split("/")))
+        return self.root.joinpath(*(_check_name(part) for part in name.split("/")))
 
 
 def _compare(path: Path, expected: bytes | None) -> None:
-    found = path.read_bytes() if path.exists() else None
-    if found != expected:
+    content = path.read_bytes() if path.exists() else None
+    if content != expected:
         raise ConflictError(f"{path.name} was changed in between. Look at what is there now, and try again.")
 
 
-def _checked(part: str) -> str:
+def _check_name(part: str) -> str:
     if not _PART.fullmatch(part):
         raise RepositoryError(
             f"{part[:60]!r} can't be a name in a model repository. Use up to 100 letters, digits, '.', '_' and '-', "
@@ -135,8 +135,8 @@ def _checked(part: str) -> str:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Have every error of the system name a file, which those of writing, flushing and locking don't by themselves."""
+def _with_filename(path: Path) -> Iterator[None]:
+    """Add a file name to the errors of writing, flushing and locking, which have none."""
     try:
         yield
     except OSError as error:
@@ -145,8 +145,8 @@ def _named(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder, whatever its name becomes."""
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder; the lock survives a rename."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -156,23 +156,23 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with _named(path):
+    with _with_filename(path):
         path.write_bytes(content)
         flush(path)
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, each of which survives a loss of power."""
+def _make_folder(folder: Path) -> None:
+    """Create a folder and its parents, and flush each to disk."""
     if not folder.is_dir():
-        _make(folder.parent)
+        _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         flush(folder.parent)
 
 
 @contextlib.contextmanager
-def _claimed(parent: Path) -> Iterator[Path]:
-    """Make a hidden folder that is locked as long as its maker lives, and is gone after the block."""
-    descriptor, temporary = _claim(parent)
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """Create a temporary folder, locked while its process lives, and remove it after the block."""
+    descriptor, temporary = _make_locked_folder(parent)
     try:
         yield temporary
     finally:
@@ -180,11 +180,11 @@ def _claimed(parent: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _claim(parent: Path) -> tuple[int, Path]:
+def _make_locked_folder(parent: Path) -> tuple[int, Path]:
     while True:
         temporary = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         temporary.mkdir()
-        with contextlib.suppress(FileNotFoundError):  # a sweeper that came between making and locking took it
+        with contextlib.suppress(FileNotFoundError):  # another process removed it before it was locked
             descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if temporary.exists():
@@ -193,9 +193,9 @@ def _claim(parent: Path) -> tuple[int, Path]:
 
 
 def _sweep_folders(parent: Path) -> None:
-    """Remove the hidden folders whose makers are gone."""
+    """Remove the temporary folders of processes that died."""
     for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is gone, its maker lives, or it is nobody's folder
+        with contextlib.suppress(OSError):  # it was removed, its process lives, or it belongs to another user
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

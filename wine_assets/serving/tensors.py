@@ -144,7 +144,7 @@ def _single(values: "np.ndarray[Any, Any]") -> Rows:
 
 def _checked(rows: Rows, names: tuple[str, ...]) -> Rows:
     try:
-        features.finite(rows, names)
+        features.check_finite(rows, names)
     except InputError as error:
         raise InvalidRequestError(str(error)) from None
     return rows

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from wine_assets.errors import WineAssetsError
 from wine_assets.files import TEMPORARY_PREFIX
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets.inference.repository import StoredModel
+from wine_assets.inference.repository_reader import StoredModel
 
 READING = ("read", "getdents64", "newfstatat")
 WRITING = ("mkdir", "write", "fsync", "flock", "rename", "unlink", "unlinkat", "rmdir")

@@ -20,7 +20,7 @@ from typing import NoReturn
 from wine_assets.errors import ConflictError, WineAssetsError
 from wine_assets.files import TEMPORARY_PREFIX
 from wine_assets.inference import ModelRepository, Predictor, Promotion
-from wine_assets.inference.repository import LOG, VERSIONS, StoredModel
+from wine_assets.inference.repository_reader import LOG, VERSIONS, StoredModel
 
 WRITERS = 2
 """That are at work, and killed, at the same time."""
