@@ -1,4 +1,4 @@
-"""`python -m wine_assets.serving --model FOLDER`: the server as a command."""
+"""`python -m wine_assets.serving --model FOLDER` runs the server."""
 
 import socket
 import sys
@@ -13,10 +13,10 @@ FAILED, BAD_USAGE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal says otherwise; return the exit status: 2 for settings that can't be."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Serve until SIGTERM or SIGINT; return the exit status, which is 2 for invalid settings."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _serve(ServeSettings.of(given), given)
+        return _serve(ServeSettings.of(arguments), arguments)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return BAD_USAGE
@@ -25,22 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _serve(chosen: ServeSettings, arguments: Sequence[str]) -> int:
+def _serve(options: ServeSettings, arguments: Sequence[str]) -> int:
     logs.configure()
-    settings.spare_threads()
+    settings.limit_threads()
     descriptor = settings.inherited_socket()
-    if descriptor is None and chosen.workers > 1:
+    if descriptor is None and options.workers > 1:
         from wine_assets.serving.listening import listening_socket, require_free
         from wine_assets.serving.workers import Workers
 
-        require_free(chosen)
-        return Workers(chosen, arguments, listening_socket(chosen)).run()
+        require_free(options)
+        return Workers(options, arguments, listening_socket(options)).run()
     try:
         from wine_assets.serving import listening, server
     except ModuleNotFoundError as error:
         raise MissingExtraError("serve", "The inference server") from error
-    bound = listening.listening_socket(chosen) if descriptor is None else socket.socket(fileno=descriptor)
-    server.run(chosen, bound)
+    bound = listening.listening_socket(options) if descriptor is None else socket.socket(fileno=descriptor)
+    server.run(options, bound)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The data plane: what is asked of the model and answered by it, whatever transport carries it."""
+"""The data plane: requests to the model and its results, independent of the transport."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +12,7 @@ from wine_assets.inference.batching import AsyncPredictor
 from wine_assets.inference.features import Rows
 from wine_assets.inference.predictor import INPUT, LABEL, PROBABILITIES, Predictor
 from wine_assets.serving.errors import InvalidRequestError, NotFoundError, UnavailableError
-from wine_assets.serving.tensors import Tensor, rows_of, shown
+from wine_assets.serving.tensors import Tensor, quote, rows_of
 
 OUTPUTS = (LABEL, PROBABILITIES)
 SERVER_NAME = "wine-assets"
@@ -20,8 +20,8 @@ EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
 
 
-class Served:
-    """A model as it is served: what computes belongs to what it is called, and is swapped together with it."""
+class LoadedModel:
+    """A model with its name and version, which are swapped together."""
 
     __slots__ = ("batched", "name", "predictor", "sha256", "version")
 
@@ -44,17 +44,17 @@ class Served:
 
 
 class Request(NamedTuple):
-    """An inference request: its inputs, the outputs wanted (none named: all), and the caller's own id for it."""
+    """An inference request: its inputs, the requested outputs (none: all), and the client's id for it."""
 
     inputs: Sequence[Tensor]
     outputs: Sequence[str] = ()
     id: str = ""
 
 
-class Answer(NamedTuple):
-    """What one request is answered: labels int64 [n], probabilities float32 [n, classes], by the model `served`."""
+class InferenceResult(NamedTuple):
+    """The result of a request: labels int64 [n] and probabilities float32 [n, classes], and the model they are from."""
 
-    served: Served
+    model: LoadedModel
     id: str
     outputs: Sequence[str]
     labels: "np.ndarray[Any, np.dtype[np.int64]]"
@@ -74,7 +74,7 @@ class TensorMetadata(msgspec.Struct, frozen=True):
 
 
 class ModelParameters(msgspec.Struct, frozen=True):
-    """What the protocol has no fields for: the columns of the input, and the labels of the probabilities' columns."""
+    """Extensions of the protocol: the columns of the input, and the labels of the probabilities' columns."""
 
     features: tuple[str, ...]
     classes: tuple[int, ...]
@@ -83,7 +83,7 @@ class ModelParameters(msgspec.Struct, frozen=True):
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):
-    """What a client may know of the model that is served."""
+    """The public description of the loaded model."""
 
     name: str
     versions: list[str]
@@ -94,122 +94,122 @@ class ModelMetadata(msgspec.Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Who hears of what happens, and counts it."""
+    """Counts requests."""
 
-    def answered(self, served: Served, rows: Rows) -> None:
-        """Hear that rows were answered by a model."""
+    def count_success(self, model: LoadedModel, rows: Rows) -> None:
+        """Count a request that a model answered."""
         ...
 
-    def failed(self, served: Served | None) -> None:
-        """Hear that a request wasn't answered; None when it asked for no model that is served."""
+    def count_failure(self, model: LoadedModel | None) -> None:
+        """Count a request that failed; `model` is None if the request named no loaded model."""
         ...
 
 
 class DataPlane:
-    """The one model that is served, and the answers that it gives; every request sees one model from start to end."""
+    """The loaded model and its predictions; a request uses one model from start to end."""
 
     def __init__(self, observer: Observer, *, rows_limit: int) -> None:
         self._observer = observer
         self._rows_limit = rows_limit
-        self.served: Served | None = None
-        """Replaced by one assignment: requests that run keep the one they started with."""
+        self.model: LoadedModel | None = None
+        """Replaced by one assignment; running requests keep the model they started with."""
         self.draining = False
-        """Whether the server is about to stop: it isn't ready any more, and still answers."""
+        """Whether the server will stop soon: it isn't ready any more, but still answers."""
 
     @property
     def ready(self) -> bool:
-        """Whether a verified and warmed model is there, and the server isn't about to stop."""
-        return self.served is not None and not self.draining
+        """Whether a verified model is loaded, and the server isn't draining."""
+        return self.model is not None and not self.draining
 
-    def find(self, name: str, version: str = "") -> Served:
-        """Return the model that is served, if it goes by that name and version; "" stands for any version.
+    def find(self, name: str, version: str = "") -> LoadedModel:
+        """Return the loaded model if it has that name and version; "" stands for any version.
 
-        Raise UnavailableError while there is none, NotFoundError for any other.
+        Raise UnavailableError if no model is loaded, NotFoundError for any other name or version.
         """
-        served = self.current()
-        if name != served.name:
-            raise NotFoundError(f"There is no model {shown(name)}. The model served is `{served.name}`.")
-        if version not in ("", served.version):
+        model = self.current()
+        if name != model.name:
+            raise NotFoundError(f"There is no model {quote(name)}. The model served is `{model.name}`.")
+        if version not in ("", model.version):
             raise NotFoundError(
-                f"`{served.name}` has no version {shown(version)} here. The version served is {served.version}."
+                f"`{model.name}` has no version {quote(version)} here. The version served is {model.version}."
             )
-        return served
+        return model
 
-    def current(self) -> Served:
-        """Return the model that is served, by whatever name; raise UnavailableError while there is none."""
-        if self.served is None:
+    def current(self) -> LoadedModel:
+        """Return the loaded model; raise UnavailableError if there is none."""
+        if self.model is None:
             raise UnavailableError("No model is loaded. Try again when the server is ready.")
-        return self.served
+        return self.model
 
     def metadata(self, name: str, version: str = "") -> ModelMetadata:
-        """Return what the model takes and returns; raise as `find` does."""
+        """Return the inputs and outputs of the model; raise as `find` does."""
         return metadata_of(self.find(name, version))
 
-    async def infer(self, name: str, version: str, request: Request) -> Answer:
-        """Answer an inference request; raise as `find` does, and InvalidRequestError for what can't be predicted."""
-        served = None
+    async def infer(self, name: str, version: str, request: Request) -> InferenceResult:
+        """Return the result of a request; raise as `find` does, and InvalidRequestError for an invalid request."""
+        model = None
         try:
-            served = self.find(name, version)
-            outputs = _wanted(request.outputs)
-            rows = rows_of(request.inputs, served.predictor.features, self._rows_limit)
-            labels, probabilities = await served.batched.submit(rows)
+            model = self.find(name, version)
+            outputs = _check_outputs(request.outputs)
+            rows = rows_of(request.inputs, model.predictor.features, self._rows_limit)
+            labels, probabilities = await model.batched.submit(rows)
         except BaseException:
-            self._observer.failed(served)
+            self._observer.count_failure(model)
             raise
-        self._observer.answered(served, rows)
-        return Answer(served, request.id, outputs, labels, probabilities)
+        self._observer.count_success(model, rows)
+        return InferenceResult(model, request.id, outputs, labels, probabilities)
 
-    async def predict(self, rows: Sequence[dict[str, Any]]) -> Answer:
-        """Answer rows of values by feature name; raise as `infer` does."""
-        served = None
+    async def predict(self, rows: Sequence[dict[str, Any]]) -> InferenceResult:
+        """Return the result for rows of values by feature name; raise as `infer` does."""
+        model = None
         try:
-            served = self.current()
-            values = self._named(rows, served)
-            labels, probabilities = await served.batched.submit(values)
+            model = self.current()
+            values = self._rows_of(rows, model)
+            labels, probabilities = await model.batched.submit(values)
         except BaseException:
-            self._observer.failed(served)
+            self._observer.count_failure(model)
             raise
-        self._observer.answered(served, values)
-        return Answer(served, "", OUTPUTS, labels, probabilities)
+        self._observer.count_success(model, values)
+        return InferenceResult(model, "", OUTPUTS, labels, probabilities)
 
-    async def explore(self, rows: Sequence[dict[str, Any]]) -> Answer:
-        """Answer rows as `predict` does, of which no figure takes note: they are what a person tries, and no wines."""
-        served = self.current()
-        labels, probabilities = await served.batched.submit(self._named(rows, served))
-        return Answer(served, "", OUTPUTS, labels, probabilities)
+    async def predict_unobserved(self, rows: Sequence[dict[str, Any]]) -> InferenceResult:
+        """Return the result as `predict` does, but count it in no metric: the rows are invented."""
+        model = self.current()
+        labels, probabilities = await model.batched.submit(self._rows_of(rows, model))
+        return InferenceResult(model, "", OUTPUTS, labels, probabilities)
 
-    def _named(self, rows: Sequence[dict[str, Any]], served: Served) -> Rows:
+    def _rows_of(self, rows: Sequence[dict[str, Any]], model: LoadedModel) -> Rows:
         if not 1 <= len(rows) <= self._rows_limit:
             raise InvalidRequestError(f"Send from 1 to {self._rows_limit} rows, got {len(rows)}.")
         try:
-            return features.rows_of(rows, served.predictor.features)
+            return features.rows_of(rows, model.predictor.features)
         except InputError as error:
             raise InvalidRequestError(str(error)) from None
 
 
-def metadata_of(served: Served) -> ModelMetadata:
-    """Return what a model takes and returns."""
-    family = served.predictor.metadata.get("family", "")
+def metadata_of(model: LoadedModel) -> ModelMetadata:
+    """Return the inputs and outputs of a model."""
+    family = model.predictor.metadata.get("family", "")
     return ModelMetadata(
-        name=served.name,
-        versions=[served.version],
+        name=model.name,
+        versions=[model.version],
         platform=PLATFORM,
-        inputs=[TensorMetadata(INPUT, "FP32", [-1, len(served.features)])],
+        inputs=[TensorMetadata(INPUT, "FP32", [-1, len(model.features)])],
         outputs=[
             TensorMetadata(LABEL, "INT64", [-1]),
-            TensorMetadata(PROBABILITIES, "FP32", [-1, len(served.classes)]),
+            TensorMetadata(PROBABILITIES, "FP32", [-1, len(model.classes)]),
         ],
-        parameters=ModelParameters(served.features, served.classes, family, served.sha256),
+        parameters=ModelParameters(model.features, model.classes, family, model.sha256),
     )
 
 
-def _wanted(outputs: Sequence[str]) -> Sequence[str]:
-    """Return the outputs to send: those that were named, in the order in which they were, or all."""
+def _check_outputs(outputs: Sequence[str]) -> Sequence[str]:
+    """Return the requested outputs in their order, or all if none is requested."""
     if not outputs:
         return OUTPUTS
     for output in outputs:
         if output not in OUTPUTS:
-            raise InvalidRequestError(f"There is no output {shown(output)}. The outputs are {', '.join(OUTPUTS)}.")
+            raise InvalidRequestError(f"There is no output {quote(output)}. The outputs are {', '.join(OUTPUTS)}.")
     if len({*outputs}) < len(outputs):
         raise InvalidRequestError("An output is asked for more than once. Name each output once.")
     return tuple(outputs)

@@ -1,35 +1,35 @@
-"""Why a request isn't answered: kinds of errors that every transport turns into its own codes."""
+"""Errors of requests, which each transport maps to its status codes."""
 
 from wine_assets.errors import WineAssetsError
 
 
-class RefusalError(WineAssetsError):
-    """A request that isn't answered; its message is fit for the client, and names no path."""
+class RequestError(WineAssetsError):
+    """A request failed; the message is written for the client and contains no path."""
 
 
-class InvalidRequestError(RefusalError):
-    """The client has to change something in what it sends (HTTP 400, gRPC INVALID_ARGUMENT)."""
+class InvalidRequestError(RequestError):
+    """The client has to change the request (HTTP 400, gRPC INVALID_ARGUMENT)."""
 
 
-class NotFoundError(RefusalError):
-    """No such model, version or route is served here (HTTP 404, gRPC NOT_FOUND)."""
+class NotFoundError(RequestError):
+    """There is no such model, version or route (HTTP 404, gRPC NOT_FOUND)."""
 
 
-class UnavailableError(RefusalError):
-    """The server can't answer now, and may soon (HTTP 503, gRPC UNAVAILABLE)."""
+class UnavailableError(RequestError):
+    """The server can't answer now, but may soon (HTTP 503, gRPC UNAVAILABLE)."""
 
 
-class UnsupportedTypeError(RefusalError):
-    """The body is in a form that the server doesn't read (HTTP 415)."""
+class UnsupportedTypeError(RequestError):
+    """The body has a type or an encoding that the server doesn't read (HTTP 415)."""
 
 
-class TooLargeError(RefusalError):
+class TooLargeError(RequestError):
     """The body is larger than the server accepts (HTTP 413, gRPC RESOURCE_EXHAUSTED)."""
 
 
-class UnauthorizedError(RefusalError):
+class UnauthorizedError(RequestError):
     """The bearer token is missing or wrong (HTTP 401, gRPC UNAUTHENTICATED)."""
 
 
-class DisconnectedError(RefusalError):
-    """The client went away before it had sent all of its request; nobody reads an answer."""
+class DisconnectedError(RequestError):
+    """The client disconnected before it had sent the whole request; nobody reads the response."""

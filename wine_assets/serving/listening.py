@@ -1,4 +1,4 @@
-"""The socket that the server listens on."""
+"""The listening socket of the server."""
 
 import socket
 
@@ -9,7 +9,7 @@ _BACKLOG = 2048
 
 
 def require_free(settings: ServeSettings) -> None:
-    """Raise SettingsError when the port for gRPC is taken: workers share it with whoever asks for that."""
+    """Raise SettingsError if the port for gRPC is in use; workers can't tell, as they bind it with SO_REUSEPORT."""
     if not settings.grpc_port:
         return
     try:
@@ -27,7 +27,7 @@ def require_free(settings: ServeSettings) -> None:
 
 
 def listening_socket(settings: ServeSettings) -> socket.socket:
-    """Return a socket bound to the address of the settings; raise SettingsError when that can't be had."""
+    """Return a socket bound to the address of the settings; raise SettingsError if it can't be bound."""
     try:
         family, kind, number, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

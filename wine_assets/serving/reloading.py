@@ -1,4 +1,4 @@
-"""The champion that is served: found by looking at one pointer, loaded beside the old one, and swapped in."""
+"""Reloading of the champion: a thread polls the pointer, loads a new model, and swaps it in."""
 
 import logging
 import threading
@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 from wine_assets.errors import WineAssetsError
 from wine_assets.inference import ModelRepository, Predictor, Promotion
-from wine_assets.serving.data_plane import Served
+from wine_assets.serving.data_plane import LoadedModel
 from wine_assets.serving.observability.logs import log
 from wine_assets.serving.observability.metrics import Metrics
 
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
+_MIN_PAUSE_S = 1.0
+_MAX_PAUSE_S = 60.0
 _DRIFT_S = 2.0
 
 
 class Reloader:
-    """A thread that looks at the pointer; what it can't load leaves the served model as it is, and is tried again.
+    """A thread that polls the pointer; if a model can't be loaded, the current one stays, and it tries again.
 
-    Tries of one promotion are 1 s, 2 s, 4 s and so on up to a minute apart; another promotion is tried at once.
+    The pause between tries of one promotion doubles from 1 s up to a minute; another promotion is tried at once.
     """
 
     def __init__(
         self,
         repository: ModelRepository,
-        swap: Callable[[Served], None],
+        swap: Callable[[LoadedModel], None],
         metrics: Metrics,
         *,
         poll_s: float,
@@ -35,37 +35,37 @@ class Reloader:
         self._poll_s, self._threads = poll_s, threads
         self._current: Promotion | None = None
         self._failed: object = None
-        self._has_missed = False
-        self._pause_s, self._not_before = _FIRST_PAUSE_S, 0.0
+        self._has_warned = False
+        self._pause_s, self._not_before = _MIN_PAUSE_S, 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reloader", daemon=True)
         self._next_drift = time.monotonic() + _DRIFT_S
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start to poll."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop to poll."""
         self._stopped.set()
 
-    def look(self) -> None:
-        """Look once, and load what is new."""
+    def poll(self) -> None:
+        """Read the pointer once, and load a new champion."""
         try:
             promotion = self._repository.champion()
-        except Exception as error:  # noqa: BLE001 - whatever happens to the store, the served model stays
+        except Exception as error:  # noqa: BLE001 - whatever happens to the store, the loaded model stays
             self._fail("pointer", error)
             return
         if promotion is None:
-            self._miss()
+            self._report_missing()
         elif promotion == self._current:
-            self._failed = None  # the store is well again, and what is served is what it says
+            self._failed = None  # the store works again, and its champion is loaded
         elif self._is_due(promotion):
             self._load(promotion)
 
     def _run(self) -> None:
         while True:
-            self.look()
+            self.poll()
             if time.monotonic() >= self._next_drift:
                 self._next_drift = time.monotonic() + _DRIFT_S
                 self._update_drift()
@@ -76,45 +76,45 @@ class Reloader:
         try:
             stored = self._repository.read()
             if stored.version != promotion.version:
-                return  # the pointer moved in between: the next look finds it
-            served = Served(self._repository.name, Predictor.of(stored, threads=self._threads))
-        except Exception as error:  # noqa: BLE001 - a model may break in any way, and the served one stays
+                return  # the pointer moved in between: the next poll finds it
+            model = LoadedModel(self._repository.name, Predictor.of(stored, threads=self._threads))
+        except Exception as error:  # noqa: BLE001 - a model may fail in any way, and the loaded one stays
             self._fail(promotion, error)
             return
         self._current, self._failed = promotion, None
-        self._swap(served)
-        self._metrics.loaded(served, time.time())
-        log(logging.INFO, "A model is served.", model=served.name, version=served.version, sha256=served.sha256)
+        self._swap(model)
+        self._metrics.set_model(model, time.time())
+        log(logging.INFO, "A model is served.", model=model.name, version=model.version, sha256=model.sha256)
 
-    def _miss(self) -> None:
-        where = self._repository.folder
+    def _report_missing(self) -> None:
+        folder = self._repository.folder
         if self._current is not None:
-            self._fail("pointer", WineAssetsError(f"{where} has no champion any more. Restore it, or promote again."))
-        elif not self._has_missed:
-            self._has_missed = True
+            self._fail("pointer", WineAssetsError(f"{folder} has no champion any more. Restore it, or promote again."))
+        elif not self._has_warned:
+            self._has_warned = True
             log(
                 logging.WARNING,
                 "There is no model yet: the server is ready when one is promoted.",
-                folder=str(where),
+                folder=str(folder),
                 remedy="wine-assets run releases one, wine-assets models promote makes one the champion",
             )
 
-    def _is_due(self, what: object) -> bool:
-        return what != self._failed or time.monotonic() >= self._not_before
+    def _is_due(self, subject: object) -> bool:
+        return subject != self._failed or time.monotonic() >= self._not_before
 
-    def _fail(self, what: object, error: Exception) -> None:
-        """Count a failure and say why, unless it is the same again before the next try is due."""
-        if not self._is_due(what):
+    def _fail(self, subject: object, error: Exception) -> None:
+        """Count and log a failure, unless the same one repeats before the next try is due."""
+        if not self._is_due(subject):
             return
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if what == self._failed else _FIRST_PAUSE_S
-        self._failed, self._not_before = what, time.monotonic() + self._pause_s
-        self._metrics.not_loaded()
+        self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S) if subject == self._failed else _MIN_PAUSE_S
+        self._failed, self._not_before = subject, time.monotonic() + self._pause_s
+        self._metrics.count_reload_failure()
         log(
             logging.ERROR,
             "The champion can't be loaded; what was served is served on.",
             reason=str(error),
             kind=type(error).__name__,
-            version=what.version if isinstance(what, Promotion) else None,
+            version=subject.version if isinstance(subject, Promotion) else None,
             next_try_s=self._pause_s,
         )
 

@@ -1,4 +1,4 @@
-"""The life of a serving process: it listens, looks for the champion, drains when told to stop, and ends."""
+"""A serving process: it starts the HTTP and gRPC servers and the reloader, and drains on SIGTERM."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ import uvicorn
 
 from wine_assets.errors import ArtifactError
 from wine_assets.inference import ModelRepository
-from wine_assets.serving.auth import Bearer
-from wine_assets.serving.data_plane import DataPlane, Served
-from wine_assets.serving.http.allowed_hosts import Hosts
-from wine_assets.serving.http.body_memory import Budget
+from wine_assets.serving.auth import BearerToken
+from wine_assets.serving.data_plane import DataPlane, LoadedModel
+from wine_assets.serving.http.allowed_hosts import AllowedHosts
+from wine_assets.serving.http.app import App, Options
+from wine_assets.serving.http.body_memory import BodyMemory
 from wine_assets.serving.http.connection import LimitedConnection, Limits
-from wine_assets.serving.http.routes import App, Options
 from wine_assets.serving.observability import telemetry
 from wine_assets.serving.observability.drift_watch import DriftWatch
 from wine_assets.serving.observability.logs import log
@@ -33,15 +33,15 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says that it isn't ready before it stops, and keeps connections to their deadlines."""
+    """uvicorn's server, which drains before it stops, and checks the deadlines of connections."""
 
-    def __init__(self, config: uvicorn.Config, plane: DataPlane, metrics: Metrics, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, data_plane: DataPlane, metrics: Metrics, drain_s: float) -> None:
         super().__init__(config)
-        self._plane, self._metrics, self._drain_s = plane, metrics, drain_s
+        self._data_plane, self._metrics, self._drain_s = data_plane, metrics, drain_s
         self._parent = os.getppid()
         self._is_a_worker = inherited_socket() is not None
-        self.beside: Callable[[], Awaitable[None]] | None = None
-        """Stops what listens beside this server, in the time in which its own requests may end."""
+        self.stop_grpc: Callable[[], Awaitable[None]] | None = None
+        """Stops the gRPC server while the HTTP requests finish."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -52,33 +52,33 @@ class Server(uvicorn.Server):
         yield
 
     def drain(self) -> None:
-        """Say from now on that the server isn't ready, and stop a while later; stop at once when told again."""
-        if self._plane.draining:
+        """Report that the server isn't ready, and stop after `drain_s`; stop at once on a second call."""
+        if self._data_plane.draining:
             self.should_exit = True
             return
-        self._plane.draining = True
+        self._data_plane.draining = True
         log(logging.INFO, "Draining.", seconds=self._drain_s)
         asyncio.get_running_loop().call_later(self._drain_s, setattr, self, "should_exit", True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more requests, and let those that have begun end, whichever way they came."""
-        others = () if self.beside is None else (self.beside(),)
+        """Accept no more requests, and let the running ones finish, over HTTP and gRPC."""
+        others = () if self.stop_grpc is None else (self.stop_grpc(),)
         await asyncio.gather(super().shutdown(sockets), *others)
 
     async def on_tick(self, counter: int) -> bool:
-        """Refuse what hasn't come in time, and tell what was counted; ten times a second."""
+        """Publish the metrics and check the deadlines; uvicorn calls this ten times a second."""
         self._metrics.publish()
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             if isinstance(connection, LimitedConnection) and connection.deadline < now:
                 connection.expire()
-        if self._is_a_worker and os.getppid() != self._parent and not self._plane.draining:
-            self.drain()  # nobody is there any more who would tell it to
+        if self._is_a_worker and os.getppid() != self._parent and not self._data_plane.draining:
+            self.drain()  # the supervisor died, and no other process would stop this worker
         return await super().on_tick(counter)
 
 
 def run(settings: ServeSettings, bound: socket.socket) -> None:
-    """Serve on a bound socket until a signal says otherwise."""
+    """Serve on a bound socket until SIGTERM or SIGINT."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # clients could fill a disk with its warnings
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, bound))
@@ -87,23 +87,23 @@ def run(settings: ServeSettings, bound: socket.socket) -> None:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ModuleNotFoundError:  # there is none for Windows
+    except ModuleNotFoundError:  # uvloop does not support Windows
         return None
     return uvloop.new_event_loop
 
 
 async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
     metrics = Metrics(DriftWatch())
-    plane = DataPlane(metrics, rows_limit=settings.rows_limit)
-    tracing = telemetry.tracing()
-    options = Options(settings.body_limit_bytes, Bearer.of(settings.token_file), tracing, settings.access_log)
-    app = App(plane, metrics, options)
-    server = Server(_config(settings, app, metrics), plane, metrics, settings.drain_s)
-    reloader = _reloader(settings, plane, metrics)
+    data_plane = DataPlane(metrics, rows_limit=settings.rows_limit)
+    tracing = telemetry.start_tracing()
+    options = Options(settings.body_limit_bytes, BearerToken.of(settings.token_file), tracing, settings.access_log)
+    app = App(data_plane, metrics, options)
+    server = Server(_create_config(settings, app, metrics), data_plane, metrics, settings.drain_s)
+    reloader = _create_reloader(settings, data_plane, metrics)
     reloader.start()
-    grpc = await _start_grpc(settings, plane, metrics, tracing)
+    grpc = await _start_grpc(settings, data_plane, metrics, tracing)
     if grpc is not None:
-        server.beside = functools.partial(grpc.stop, settings.finish_s)
+        server.stop_grpc = functools.partial(grpc.stop, settings.finish_s)
     host, port = bound.getsockname()[:2]
     log(logging.INFO, "Listening.", address=f"http://{host}:{port}", pid=os.getpid(), model=str(settings.model))
     try:
@@ -118,23 +118,23 @@ async def _serve(settings: ServeSettings, bound: socket.socket) -> None:
     log(logging.INFO, "Stopped.", pid=os.getpid())
 
 
-def _reloader(settings: ServeSettings, plane: DataPlane, metrics: Metrics) -> Reloader:
+def _create_reloader(settings: ServeSettings, data_plane: DataPlane, metrics: Metrics) -> Reloader:
     loop = asyncio.get_running_loop()
 
-    def swap(served: Served) -> None:
-        with contextlib.suppress(ArtifactError):  # it has answered its samples; zeros may be beyond it
-            served.predictor.warm()  # in the loop's own thread, where the rows of requests will be answered
-        plane.served = served
+    def swap(model: LoadedModel) -> None:
+        with contextlib.suppress(ArtifactError):  # it reproduced its samples, and may not support zeros
+            model.predictor.warm()  # in the event loop's thread, which will run the requests
+        data_plane.model = model
 
-    def swap_soon(served: Served) -> None:
+    def swap_soon(model: LoadedModel) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(swap, served)
+            loop.call_soon_threadsafe(swap, model)
 
     repository = ModelRepository(settings.model)
     return Reloader(repository, swap_soon, metrics, poll_s=settings.poll_s, threads=settings.threads)
 
 
-def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Config:
+def _create_config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Config:
     limits = Limits(
         header_bytes=settings.header_limit_bytes,
         body_bytes=settings.body_limit_bytes,
@@ -142,9 +142,9 @@ def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Conf
         body_deadline_s=settings.body_deadline_s,
         idle_s=settings.idle_s,
         connections=settings.connections,
-        budget=Budget(settings.bodies_limit_bytes),
-        hosts=Hosts(settings.accepted_hosts),
-        refused=metrics.refused,
+        body_memory=BodyMemory(settings.bodies_limit_bytes),
+        allowed_hosts=AllowedHosts(settings.accepted_hosts),
+        on_rejection=metrics.count_rejection,
     )
     protocol: Any = functools.partial(LimitedConnection, limits)
     return uvicorn.Config(
@@ -157,14 +157,14 @@ def _config(settings: ServeSettings, app: App, metrics: Metrics) -> uvicorn.Conf
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=settings.finish_s,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=settings.finish_s,  # type: ignore[arg-type]  # uvicorn passes it to asyncio, which takes a float
     )
 
 
 async def _start_grpc(
-    settings: ServeSettings, plane: DataPlane, metrics: Metrics, tracing: telemetry.Tracing | None
+    settings: ServeSettings, data_plane: DataPlane, metrics: Metrics, tracing: telemetry.Tracing | None
 ) -> Any:
-    """Start the gRPC server beside this one, over the same data plane; None when no port is set for it."""
+    """Start the gRPC server with the same data plane; return None if no port is set."""
     if not settings.grpc_port:
         return None
-    return await importlib.import_module(_GRPC).start(plane, settings, metrics.registry, tracing)
+    return await importlib.import_module(_GRPC).start(data_plane, settings, metrics.registry, tracing)

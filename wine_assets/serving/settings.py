@@ -1,4 +1,4 @@
-"""What the server is told: by flags, and by environment variables where a flag is missing."""
+"""The settings of the server, from flags and environment variables."""
 
 import argparse
 import dataclasses
@@ -14,38 +14,38 @@ PREFIX = "WINE_SERVE_"
 HOME_VARIABLE = "WINE_ASSETS_HOME"
 TELEMETRY_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SOCKET_VARIABLE = "WINE_SERVE_SOCKET"
-"""The descriptor of the listening socket that a worker is given."""
-SHARED_FIGURES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The folder in which workers add up their figures; prometheus_client reads it when it is imported."""
+"""The file descriptor of the listening socket that a worker inherits."""
+SHARED_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The folder of the metrics that workers share; prometheus_client reads the variable when it is imported."""
 MODEL = "wine"
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS) or not least <= int(text) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"a whole number from {minimum} to {maximum}")
         return int(text)
 
     return parse
 
 
-def _seconds(least: float, most: float) -> Callable[[str], float]:
+def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not least <= value <= most:
-            raise ValueError(f"a number of seconds from {least:g} to {most:g}")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"a number of seconds from {minimum:g} to {maximum:g}")
         return value
 
     return parse
 
 
-def _yes_or_no(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() in (*_YES, *_NO):
         return text.lower() in _YES
     raise ValueError("yes or no")
@@ -71,7 +71,7 @@ def _path(text: str) -> Path:
 
 
 class _Setting(NamedTuple):
-    """How the text of a setting is read, and what the setting is."""
+    """The parser of a setting, and its description."""
 
     parse: Callable[[str], Any]
     text: str
@@ -79,7 +79,7 @@ class _Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """All that can be set; `of` reads it."""
+    """The settings; `of` reads them."""
 
     model: Annotated[
         Path,
@@ -88,12 +88,14 @@ class ServeSettings:
     host: Annotated[str, _Setting(_host, "address to listen on; one that other machines reach lets them all ask")] = (
         "127.0.0.1"
     )
-    port: Annotated[int, _Setting(_whole(0, 65535), "TCP port of HTTP; 0 takes a free one, which the log says")] = 8080
-    grpc_port: Annotated[int, _Setting(_whole(0, 65535), "TCP port of gRPC; 0 serves none")] = 8081
+    port: Annotated[int, _Setting(_integer(0, 65535), "TCP port of HTTP; 0 takes a free one, which the log says")] = (
+        8080
+    )
+    grpc_port: Annotated[int, _Setting(_integer(0, 65535), "TCP port of gRPC; 0 serves none")] = 8081
     workers: Annotated[
-        int, _Setting(_whole(1, 64), "processes that share the port of HTTP; a dead one is replaced")
+        int, _Setting(_integer(1, 64), "processes that share the port of HTTP; a dead one is replaced")
     ] = 1
-    threads: Annotated[int, _Setting(_whole(1, 256), "threads that compute one batch together, in each process")] = 1
+    threads: Annotated[int, _Setting(_integer(1, 256), "threads that compute one batch together, in each process")] = 1
     allowed_hosts: Annotated[
         tuple[str, ...],
         _Setting(
@@ -107,26 +109,26 @@ class ServeSettings:
         _Setting(_path, "file with a bearer token that every route but /v2/health/* then needs, /metrics included"),
     ] = None
     body_limit_bytes: Annotated[
-        int, _Setting(_whole(1024, 1 << 31), "bytes of a body, also once it is decompressed")
+        int, _Setting(_integer(1024, 1 << 31), "bytes of a body, also once it is decompressed")
     ] = 8 << 20
     bodies_limit_bytes: Annotated[
         int,
         _Setting(
-            _whole(1024, 1 << 36),
+            _integer(1024, 1 << 36),
             "bytes of bodies not answered yet of a process together; beyond them, bodies of more than 64 KiB get 503",
         ),
     ] = 32 << 20
     header_limit_bytes: Annotated[
-        int, _Setting(_whole(1024, 1 << 20), "bytes of a request's first line and headers")
+        int, _Setting(_integer(1024, 1 << 20), "bytes of a request's first line and headers")
     ] = 32 << 10
     header_deadline_s: Annotated[float, _Setting(_seconds(0.1, 600), "time in which all headers have to arrive")] = 10.0
     body_deadline_s: Annotated[
         float, _Setting(_seconds(0.1, 3600), "time in which all of a body has to arrive, and an answer to be read")
     ] = 30.0
     idle_s: Annotated[float, _Setting(_seconds(0.1, 3600), "time that an idle connection is kept open")] = 65.0
-    rows_limit: Annotated[int, _Setting(_whole(1, 10_000_000), "rows of one request")] = 10_000
+    rows_limit: Annotated[int, _Setting(_integer(1, 10_000_000), "rows of one request")] = 10_000
     connections: Annotated[
-        int, _Setting(_whole(1, 1_000_000), "connections of a process at one time; more get 503")
+        int, _Setting(_integer(1, 1_000_000), "connections of a process at one time; more get 503")
     ] = 2048
     poll_s: Annotated[float, _Setting(_seconds(0.01, 3600), "time between two looks at the champion pointer")] = 0.25
     drain_s: Annotated[
@@ -135,20 +137,20 @@ class ServeSettings:
     finish_s: Annotated[
         float, _Setting(_seconds(0.1, 600), "time after that in which requests that have begun may end")
     ] = 3.0
-    access_log: Annotated[bool, _Setting(_yes_or_no, "whether each request is logged: yes or no")] = False
+    access_log: Annotated[bool, _Setting(_boolean, "whether each request is logged: yes or no")] = False
 
     @classmethod
     def of(cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Self:
-        """Return the settings; raise SettingsError, whose message names the flag or variable, for what can't be."""
-        given = vars(_parser().parse_args(arguments))
+        """Return the settings; raise SettingsError, which names the flag or variable, for an invalid value."""
+        flags = vars(_parser().parse_args(arguments))
         values: dict[str, Any] = {"model": _home(environment) / "models" / MODEL}
-        for name, setting in described().items():
-            text, source = given[name], _flag(name)
+        for name, setting in setting_fields().items():
+            text, source = flags[name], _flag(name)
             if text is None:
                 source = _variable(name)
                 text = environment.get(source) or None
             if text is not None:
-                values[name] = _parsed(setting.parse, text, source)
+                values[name] = _parse(setting.parse, text, source)
         return cls(**values)
 
     @property
@@ -159,42 +161,42 @@ class ServeSettings:
         return frozenset(self.allowed_hosts or (*_LOOPBACK, self.host.lower()))
 
 
-def described() -> dict[str, _Setting]:
-    """Return what each setting is, by name."""
+def setting_fields() -> dict[str, _Setting]:
+    """Return the parser and description of each setting, by name."""
     hints = get_type_hints(ServeSettings, include_extras=True)
     return {field.name: hints[field.name].__metadata__[0] for field in dataclasses.fields(ServeSettings)}
 
 
 def telemetry_endpoint(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return where traces go, None when nobody set it."""
+    """Return the endpoint for traces, None if it is not set."""
     return environment.get(TELEMETRY_VARIABLE) or None
 
 
-def spare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Keep numpy's libraries from a thread for each processor of the machine: call it before numpy is imported.
+def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let numpy's libraries use one thread each; call it before numpy is imported.
 
-    They know nothing of the share that a container has, and the server computes with onnxruntime.
+    They would start a thread for each processor, also in a container with fewer, but onnxruntime does the computing.
     """
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.setdefault(name, "1")
 
 
 def inherited_socket(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Return the descriptor of the socket that this process is to serve on as one of several workers."""
+    """Return the file descriptor of the listening socket that this worker inherited, None if it is no worker."""
     text = environment.get(SOCKET_VARIABLE)
     return int(text) if text else None
 
 
-def shares_figures(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the figures of several processes are added up."""
-    return bool(environment.get(SHARED_FIGURES_VARIABLE))
+def shares_metrics(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether several processes share their metrics."""
+    return bool(environment.get(SHARED_METRICS_VARIABLE))
 
 
 def _home(environment: Mapping[str, str]) -> Path:
     return Path(environment.get(HOME_VARIABLE) or ".wine_assets").absolute()
 
 
-def _parsed(parse: Callable[[str], Any], text: str, source: str) -> Any:
+def _parse(parse: Callable[[str], Any], text: str, source: str) -> Any:
     try:
         return parse(text)
     except ValueError as error:
@@ -214,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     defaults = {field.name: field.default for field in dataclasses.fields(ServeSettings)}
-    for name, setting in described().items():
+    for name, setting in setting_fields().items():
         default = f"$WINE_ASSETS_HOME/models/{MODEL}" if name == "model" else defaults[name]
         shown = "" if default in (None, (), False) else f" (default: {default})"
         parser.add_argument(_flag(name), metavar=name.upper(), help=setting.text + shown)

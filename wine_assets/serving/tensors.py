@@ -1,4 +1,4 @@
-"""Tensors as clients send them, turned into the rows that a model takes."""
+"""Conversion of the tensors in requests to the rows that a model takes."""
 
 import math
 from array import array
@@ -19,10 +19,10 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
 }
-"""What `features` may be sent as; the model computes with FP32, to whose nearest value others are rounded."""
-_MATRIX = 2
-_FEW = 256
-_SHOWN = 60
+"""The datatypes of `features`; the model computes with FP32, to which the others are rounded."""
+_MATRIX_DIMENSIONS = 2
+_FEW_VALUES = 256
+_MAX_QUOTED = 60
 
 
 class Tensor(NamedTuple):
@@ -35,15 +35,15 @@ class Tensor(NamedTuple):
 
 
 def rows_of(inputs: Sequence[Tensor], names: tuple[str, ...], rows_limit: int) -> Rows:
-    """Return the one input tensor as finite float32 rows [n, features]; raise InvalidRequestError for anything else.
+    """Return the one input tensor as finite float32 rows [n, features]; raise InvalidRequestError if it is invalid.
 
-    Shape, datatype and the number of values are compared before memory is taken for them.
+    Shape, datatype and the number of values are checked before memory is allocated for them.
     """
-    tensor = _only(inputs)
+    tensor = _require_one(inputs)
     dtype = DATATYPES.get(tensor.datatype)
     if dtype is None:
         raise InvalidRequestError(
-            f"`{INPUT}` must have one of the datatypes {', '.join(DATATYPES)}, got {shown(tensor.datatype)}. Send FP32."
+            f"`{INPUT}` must have one of the datatypes {', '.join(DATATYPES)}, got {quote(tensor.datatype)}. Send FP32."
         )
     _check_shape(tensor.shape, names, rows_limit)
     if isinstance(tensor.values, memoryview):
@@ -51,13 +51,13 @@ def rows_of(inputs: Sequence[Tensor], names: tuple[str, ...], rows_limit: int) -
     return _from_numbers(tensor, dtype, names)
 
 
-def shown(value: Any) -> str:
-    """Return what a client sent as it can be repeated to it: short, and quoted."""
+def quote(value: Any) -> str:
+    """Return a client's value for an error message: quoted, and shortened."""
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 3]}..."
 
 
-def _only(inputs: Sequence[Tensor]) -> Tensor:
+def _require_one(inputs: Sequence[Tensor]) -> Tensor:
     if len(inputs) == 1 and inputs[0].name == INPUT:
         return inputs[0]
     if not inputs:
@@ -65,19 +65,19 @@ def _only(inputs: Sequence[Tensor]) -> Tensor:
     if len(inputs) > 1 and all(tensor.name == INPUT for tensor in inputs):
         raise InvalidRequestError(f"The input `{INPUT}` is there {len(inputs)} times. Send it once.")
     unknown = next(tensor.name for tensor in inputs if tensor.name != INPUT)
-    raise InvalidRequestError(f"There is no input {shown(unknown)}. Send one input named `{INPUT}`.")
+    raise InvalidRequestError(f"There is no input {quote(unknown)}. Send one input named `{INPUT}`.")
 
 
 def _check_shape(shape: Sequence[int], names: tuple[str, ...], rows_limit: int) -> None:
-    if len(shape) != _MATRIX or shape[1] != len(names):
+    if len(shape) != _MATRIX_DIMENSIONS or shape[1] != len(names):
         raise InvalidRequestError(
             f"`{INPUT}` must have the shape [n, {len(names)}], a column for each of {', '.join(names)}, "
-            f"got {shown(list(shape[:4]))}{' and more dimensions' if len(shape) > 4 else ''}."  # noqa: PLR2004 - as shown
+            f"got {quote(list(shape[:4]))}{' and more dimensions' if len(shape) > 4 else ''}."  # noqa: PLR2004 - as quoted
         )
     if not 1 <= shape[0] <= rows_limit:
         remedy = "several requests" if shape[0] > rows_limit else "at least one row"
         raise InvalidRequestError(
-            f"`{INPUT}` must have from 1 to {rows_limit} rows, got {shown(shape[0])}. Send {remedy}."
+            f"`{INPUT}` must have from 1 to {rows_limit} rows, got {quote(shape[0])}. Send {remedy}."
         )
 
 
@@ -91,14 +91,17 @@ def _from_bytes(tensor: Tensor, dtype: "np.dtype[Any]", names: tuple[str, ...]) 
             f"got {len(content)}."
         )
     values = np.frombuffer(content, dtype=dtype).reshape(rows, width)
-    return _checked(np.ascontiguousarray(_single(values)), names)
+    if values.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+    return _check_finite(np.ascontiguousarray(values), names)
 
 
 def _from_numbers(tensor: Tensor, dtype: "np.dtype[Any]", names: tuple[str, ...]) -> Rows:
     values: Any = tensor.values
     rows, width = tensor.shape
     if values and type(values[0]) is list:
-        values = _flat(values, rows, width)
+        values = _flatten(values, rows, width)
     if len(values) != rows * width:
         raise InvalidRequestError(
             f"`{INPUT}` of shape [{rows}, {width}] takes {rows * width} values, got {len(values)}."
@@ -110,18 +113,18 @@ def _from_numbers(tensor: Tensor, dtype: "np.dtype[Any]", names: tuple[str, ...]
     if dtype.kind != "f":
         _check_integers(values, dtype, tensor.datatype)
     matrix: Rows = np.frombuffer(numbers, dtype=np.float32).reshape(rows, width)
-    if len(numbers) <= _FEW and math.isfinite(sum(numbers)):
+    if len(numbers) <= _FEW_VALUES and math.isfinite(sum(numbers)):
         return matrix
-    return _checked(matrix, names)
+    return _check_finite(matrix, names)
 
 
-def _flat(values: list[Any], rows: int, width: int) -> list[float]:
+def _flatten(values: list[Any], rows: int, width: int) -> list[float]:
     if len(values) != rows:
         raise InvalidRequestError(f"`{INPUT}` of shape [{rows}, {width}] takes {rows} rows, got {len(values)}.")
     for at, row in enumerate(values):
         if type(row) is not list or len(row) != width:
-            found = f"{len(row)} values" if type(row) is list else "a number"
-            raise InvalidRequestError(f"Row {at} of `{INPUT}` must be a list of {width} numbers, got {found}.")
+            actual = f"{len(row)} values" if type(row) is list else "a number"
+            raise InvalidRequestError(f"Row {at} of `{INPUT}` must be a list of {width} numbers, got {actual}.")
     return [value for row in values for value in row]
 
 
@@ -130,19 +133,12 @@ def _check_integers(values: Sequence[float], dtype: "np.dtype[Any]", datatype: s
     for value in values:
         if not (value.is_integer() and limits.min <= value <= limits.max):
             raise InvalidRequestError(
-                f"`{INPUT}` has the datatype {datatype} and holds {shown(value)}, which isn't one. "
+                f"`{INPUT}` has the datatype {datatype} and holds {quote(value)}, which isn't one. "
                 "Send FP32 for measurements."
             )
 
 
-def _single(values: "np.ndarray[Any, Any]") -> Rows:
-    if values.dtype == np.float32:
-        return values
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
-
-
-def _checked(rows: Rows, names: tuple[str, ...]) -> Rows:
+def _check_finite(rows: Rows, names: tuple[str, ...]) -> Rows:
     try:
         features.check_finite(rows, names)
     except InputError as error:

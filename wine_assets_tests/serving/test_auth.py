@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wine_assets.errors import SettingsError
-from wine_assets.serving.auth import Bearer
+from wine_assets.serving.auth import BearerToken
 from wine_assets_tests.support.serving.models import promote, published, request, rows
 from wine_assets_tests.support.serving.server_process import Running, running
 
@@ -74,6 +74,6 @@ def test_no_way_leads_around_the_token(path: str, guarded: Running) -> None:
 def test_a_token_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(content)
     with pytest.raises(SettingsError, match="must hold one line of at least 16"):
-        Bearer.of(tmp_path / "token")
+        BearerToken.of(tmp_path / "token")
     with pytest.raises(SettingsError, match=r"can't be read: No such file"):
-        Bearer.of(tmp_path / "nothing")
+        BearerToken.of(tmp_path / "nothing")

@@ -203,13 +203,13 @@ def test_a_broken_candidate_is_refused_and_the_old_model_served_on(
     own: Running, repository: ModelRepository, tmp_path: Path
 ) -> None:
     body = request(rows()[:1])
-    served = own.post(INFER, body).json
+    model = own.post(INFER, body).json
     for number, (name, (files, manifest)) in enumerate(candidates(tmp_path).items()):
         failures = own.metric("wine_model_reload_failure_total")
         put(repository, 10 + number, files)
         point(repository, 10 + number, manifest)
         own.wait_for(lambda failures=failures: own.metric("wine_model_reload_failure_total") > failures)  # type: ignore[misc]
-        assert own.post(INFER, body).json == served, name
+        assert own.post(INFER, body).json == model, name
         assert own.get("/v2/health/ready").status == 200, name
         reason = next(line for line in reversed(own.log()) if line["level"] == "error")
         assert reason["version"] == 10 + number

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wine_assets.errors import SettingsError
-from wine_assets.serving.settings import PREFIX, ServeSettings, described
+from wine_assets.serving.settings import PREFIX, ServeSettings, setting_fields
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 
@@ -74,9 +74,9 @@ def test_nonsense_is_refused_by_flag_and_by_variable(flag: str, value: str, expe
             of(**{variable: value})
 
 
-def test_settings_are_described_and_can_not_be_changed() -> None:
-    assert described().keys() == {field.name for field in dataclasses.fields(ServeSettings)}
-    assert all(len(setting.text) > 10 for setting in described().values())
+def test_settings_are_setting_fields_and_can_not_be_changed() -> None:
+    assert setting_fields().keys() == {field.name for field in dataclasses.fields(ServeSettings)}
+    assert all(len(setting.text) > 10 for setting in setting_fields().values())
     with pytest.raises(dataclasses.FrozenInstanceError):
         of().port = 1  # type: ignore[misc]
 

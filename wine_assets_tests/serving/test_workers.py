@@ -24,11 +24,11 @@ def pair(repository: ModelRepository, log: Path) -> Iterator[Running]:
     """A server of two workers."""
     promote(repository, 1)
     with running(repository.folder, log, "--workers", "2") as started:
-        started.wait_for(lambda: _served(started) >= 2)
+        started.wait_for(lambda: _model(started) >= 2)
         yield started
 
 
-def _served(server: Running, version: str = "1") -> int:
+def _model(server: Running, version: str = "1") -> int:
     """Return how many workers said that they serve a version."""
     return sum(line["message"] == "A model is served." and line["version"] == version for line in server.log())
 
@@ -47,7 +47,7 @@ def test_workers_answer_and_add_up_their_figures(pair: Running) -> None:
 
 def test_a_promotion_reaches_all_workers(pair: Running, repository: ModelRepository) -> None:
     promote(repository, 2)
-    pair.wait_for(lambda: _served(pair, "2") == 2)
+    pair.wait_for(lambda: _model(pair, "2") == 2)
     versions = {pair.post(INFER, request(rows()[:1])).json["model_version"] for _ in range(20)}
     assert versions == {"2"}
 
@@ -55,7 +55,7 @@ def test_a_promotion_reaches_all_workers(pair: Running, repository: ModelReposit
 def test_a_worker_that_dies_is_replaced(pair: Running) -> None:
     killed = _workers(pair)[0]
     killed.send_signal(signal.SIGKILL)
-    pair.wait_for(lambda: _served(pair) == 3)
+    pair.wait_for(lambda: _model(pair) == 3)
     assert killed.pid not in [worker.pid for worker in _workers(pair)]
     for _ in range(20):
         assert pair.post(INFER, request(rows()[:1])).status == 200
@@ -71,7 +71,7 @@ def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
         small_disk(tmp_path / "disk", "size=12m,nr_inodes=200") as disk,
         running(repository.folder, log, "--workers", "2", TMPDIR=str(disk)) as server,
     ):
-        server.wait_for(lambda: _served(server) >= 2)
+        server.wait_for(lambda: _model(server) >= 2)
         fill(disk)
         workers = {worker.pid for worker in _workers(server)}
         for _ in range(40):
@@ -141,9 +141,9 @@ def test_what_a_killed_server_left_in_memory_is_removed_by_the_next(
     wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
     assert left.exists()
     with running(repository.folder, tmp_path / "next", "--workers", "2") as server:
-        server.wait_for(lambda: _served(server) >= 2)
+        server.wait_for(lambda: _model(server) >= 2)
         assert not left.exists()
         [own] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(server)}
         with running(repository.folder, tmp_path / "beside", "--workers", "2") as other:
-            other.wait_for(lambda: _served(other) >= 2)
+            other.wait_for(lambda: _model(other) >= 2)
             assert own.exists(), "that of a living server stays"

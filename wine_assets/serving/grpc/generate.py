@@ -1,4 +1,4 @@
-"""`python -m wine_assets.serving.grpc.generate` writes the Python code of open_inference.proto, for developers."""
+"""`python -m wine_assets.serving.grpc.generate` generates the Python code of open_inference.proto."""
 
 import sys
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""The health protocol of gRPC itself, which Kubernetes asks, and clients watch."""
+"""The health checking protocol of gRPC, which Kubernetes and clients use."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,55 +13,55 @@ from wine_assets.serving.grpc import open_inference_pb2 as pb2
 DESCRIPTOR = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _INFERENCE: str = pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _Status = health_pb2.HealthCheckResponse
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 class Health:
-    """Says of the server, and of its service, what `ServerReady` says."""
+    """Reports the readiness of the server and of its inference service."""
 
-    open = frozenset({"Check", "Watch"})
-    traced: frozenset[str] = frozenset()
+    open_methods = frozenset({"Check", "Watch"})
+    traced_methods: frozenset[str] = frozenset()
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, data_plane: DataPlane) -> None:
+        self._data_plane = data_plane
         self._stopping = False
         self._changes: dict[bool, asyncio.Task[None]] = {}
 
     async def Check(self, request: Any) -> Any:
-        """Say whether requests should be sent here."""
-        status = _status(request.service, ready=self._plane.ready)
+        """Return the current status."""
+        status = _status(request.service, ready=self._data_plane.ready)
         if status == _Status.SERVICE_UNKNOWN:
             raise NotFoundError(f"There is no such service. Ask for {_INFERENCE}, or for none.")
         return _Status(status=status)
 
     async def Watch(self, request: Any) -> AsyncGenerator[Any]:
-        """Say it now, and again whenever it has changed, until the server stops."""
-        said = None
+        """Yield the current status, and each change of it, until the server stops."""
+        last_status = None
         while True:
-            ready = self._plane.ready
+            ready = self._data_plane.ready
             status = _status(request.service, ready=ready)
-            if status != said:
-                said = status
+            if status != last_status:
+                last_status = status
                 yield _Status(status=status)
             elif self._stopping:
                 raise UnavailableError("The server stops. Watch another one.")
             else:
-                await self._changed(since=ready)
+                await self._wait_for_change(ready=ready)
 
     def stop(self) -> None:
-        """Let those who watch know the last change, and send them away."""
+        """End the calls of `Watch` after the last change."""
         self._stopping = True
 
-    async def _changed(self, *, since: bool) -> None:
-        """Wait until the readiness differs from what it was; one task looks for that, however many wait."""
-        change = self._changes.get(since)
+    async def _wait_for_change(self, *, ready: bool) -> None:
+        """Wait until the readiness changes; one task polls for all watchers."""
+        change = self._changes.get(ready)
         if change is None or change.done():
-            change = self._changes[since] = asyncio.create_task(self._look(since=since))
+            change = self._changes[ready] = asyncio.create_task(self._poll(ready=ready))
         await asyncio.shield(change)
 
-    async def _look(self, *, since: bool) -> None:
-        while self._plane.ready is since and not self._stopping:  # noqa: ASYNC110  the plane tells nobody
-            await asyncio.sleep(_LOOK_S)
+    async def _poll(self, *, ready: bool) -> None:
+        while self._data_plane.ready is ready and not self._stopping:  # noqa: ASYNC110 - the data plane has no events
+            await asyncio.sleep(_POLL_S)
 
 
 def _status(service: str, *, ready: bool) -> Any:

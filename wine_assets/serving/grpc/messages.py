@@ -1,4 +1,4 @@
-"""Requests and answers of the data plane as the protocol's gRPC messages."""
+"""Conversion between the data plane's requests and results and the gRPC messages of the protocol."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 
 from wine_assets.inference.predictor import LABEL
-from wine_assets.serving.data_plane import Answer, ModelMetadata, Request, TensorMetadata
+from wine_assets.serving.data_plane import InferenceResult, ModelMetadata, Request, TensorMetadata
 from wine_assets.serving.errors import InvalidRequestError
 from wine_assets.serving.grpc import open_inference_pb2 as pb2
 from wine_assets.serving.tensors import DATATYPES, Tensor
 
 _CONTENTS = {"FP32": "fp32_contents", "FP64": "fp64_contents", "INT32": "int_contents", "INT64": "int64_contents"}
-_DATATYPES_OF_OUTPUTS = {LABEL: "INT64"}
 _DIMENSIONS = 5
-"""One more than are shown of a shape that is refused."""
+"""Dimensions of a shape that are converted: one more than an error message quotes."""
 
 
 def request_of(message: pb2.ModelInferRequest) -> Request:
-    """Return an inference request; raise InvalidRequestError where raw contents and inputs don't fit together."""
+    """Return an inference request; raise InvalidRequestError if raw contents and inputs don't match."""
     return Request(
         [_tensor(message, place) for place in range(len(message.inputs))],
         [output.name for output in message.outputs],
@@ -28,16 +27,16 @@ def request_of(message: pb2.ModelInferRequest) -> Request:
 
 
 def is_raw(message: pb2.ModelInferRequest) -> bool:
-    """Whether the inputs are bytes, and so the outputs have to be."""
+    """Return whether the inputs are raw bytes, so that the outputs have to be too."""
     return bool(message.raw_input_contents)
 
 
-def response_of(answer: Answer, *, raw: bool) -> pb2.ModelInferResponse:
-    """Return an answer, with its values as little-endian bytes or typed."""
-    response = pb2.ModelInferResponse(model_name=answer.served.name, model_version=answer.served.version, id=answer.id)
-    for name in answer.outputs:
-        values = answer.values(name)
-        datatype = _DATATYPES_OF_OUTPUTS.get(name, "FP32")
+def response_of(result: InferenceResult, *, raw: bool) -> pb2.ModelInferResponse:
+    """Return the message of a result, with its values as little-endian bytes or typed."""
+    response = pb2.ModelInferResponse(model_name=result.model.name, model_version=result.model.version, id=result.id)
+    for name in result.outputs:
+        values = result.values(name)
+        datatype = "INT64" if name == LABEL else "FP32"
         output = response.outputs.add(name=name, datatype=datatype, shape=values.shape)
         if raw:
             response.raw_output_contents.append(values.astype(DATATYPES[datatype], copy=False).tobytes())
@@ -47,7 +46,7 @@ def response_of(answer: Answer, *, raw: bool) -> pb2.ModelInferResponse:
 
 
 def metadata_of(metadata: ModelMetadata) -> pb2.ModelMetadataResponse:
-    """Return what a model takes and returns."""
+    """Return the message of a model's inputs and outputs."""
     return pb2.ModelMetadataResponse(
         name=metadata.name,
         versions=metadata.versions,
@@ -61,32 +60,30 @@ def _tensor_metadata(tensor: TensorMetadata) -> pb2.ModelMetadataResponse.Tensor
     return pb2.ModelMetadataResponse.TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
 
 
-def _tensor(message: pb2.ModelInferRequest, place: int) -> Tensor:
-    given = message.inputs[place]
-    return Tensor(given.name, given.datatype, list(given.shape[:_DIMENSIONS]), _values(message, given, place))
+def _tensor(message: pb2.ModelInferRequest, index: int) -> Tensor:
+    """Return an input, whose values are little-endian bytes if they are valid."""
+    tensor = message.inputs[index]
+    fields = tensor.contents.ListFields()
+    if message.raw_input_contents:
+        if fields or len(message.raw_input_contents) != len(message.inputs):
+            raise InvalidRequestError(
+                f"Send raw_input_contents for all {len(message.inputs)} inputs and no `contents`, or `contents` alone; "
+                f"got {len(message.raw_input_contents)} raw ones{' beside `contents`' if fields else ''}."
+            )
+        values: memoryview | Sequence[Any] = memoryview(message.raw_input_contents[index])
+    else:
+        values = _typed_values(tensor, [descriptor.name for descriptor, _ in fields])
+    return Tensor(tensor.name, tensor.datatype, list(tensor.shape[:_DIMENSIONS]), values)
 
 
-def _values(message: pb2.ModelInferRequest, given: Any, place: int) -> memoryview | Sequence[Any]:
-    """Return the bytes of one input, little-endian, whichever way it was sent."""
-    typed = given.contents.ListFields()
-    if not message.raw_input_contents:
-        return _typed(given, typed)
-    if typed or len(message.raw_input_contents) != len(message.inputs):
-        raise InvalidRequestError(
-            f"Send raw_input_contents for all {len(message.inputs)} inputs and no `contents`, or `contents` alone; got "
-            f"{len(message.raw_input_contents)} raw ones{' beside `contents`' if typed else ''}."
-        )
-    return memoryview(message.raw_input_contents[place])
-
-
-def _typed(given: Any, typed: Any) -> memoryview | Sequence[Any]:
-    field = _CONTENTS.get(given.datatype)
+def _typed_values(tensor: Any, fields: Sequence[str]) -> memoryview | Sequence[Any]:
+    field = _CONTENTS.get(tensor.datatype)
     if field is None:
-        return ()  # the datatype itself is refused, with a sentence of its own
-    wrong = [descriptor.name for descriptor, _ in typed if descriptor.name != field]
+        return ()  # the data plane reports the unknown datatype
+    wrong = [name for name in fields if name != field]
     if wrong:
-        raise InvalidRequestError(f"Values of datatype {given.datatype} belong into `{field}`, got `{wrong[0]}`.")
-    values: Sequence[Any] = getattr(given.contents, field)
-    if len(values) != math.prod(given.shape[:_DIMENSIONS]):
-        return values  # refused by their number, which bytes wouldn't tell
-    return memoryview(np.fromiter(values, DATATYPES[given.datatype], len(values)).tobytes())
+        raise InvalidRequestError(f"Values of datatype {tensor.datatype} belong into `{field}`, got `{wrong[0]}`.")
+    values: Sequence[Any] = getattr(tensor.contents, field)
+    if len(values) != math.prod(tensor.shape[:_DIMENSIONS]):
+        return values  # the data plane reports their number
+    return memoryview(np.fromiter(values, DATATYPES[tensor.datatype], len(values)).tobytes())

@@ -1,4 +1,4 @@
-"""What Prometheus reads of calls over gRPC, under the names that MLServer's have."""
+"""Prometheus metrics of gRPC calls, under MLServer's names."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ Labels = tuple[str, str, str]
 """The type, service and method of a call."""
 UNARY, STREAM = "UNARY", "SERVER_STREAMING"
 OTHERS: Labels = (OTHER, OTHER, OTHER)
-"""Those of a method that there is not."""
+"""The labels of unknown methods."""
 
 
-class Figures:
-    """How calls ended; no label comes from a client.
+class GrpcMetrics:
+    """Counts and durations of calls; no label comes from a client.
 
-    What the library refuses by itself is counted as CANCELLED, like a call whose client went away, because it says the
-    same of both: a message larger than `--body-limit-bytes`, and metadata that are too large. Nothing is known here of
-    connections beyond those that there may be, nor of calls that it cancels when a thousand wait to be taken.
+    Messages larger than `--body-limit-bytes` and metadata that are too large count as CANCELLED: grpcio rejects them
+    and reports them like calls whose client disconnected. Connections beyond the limit are not counted, nor are calls
+    that grpcio cancels while a thousand others wait.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -31,17 +31,17 @@ class Figures:
         self._durations = Histogram(
             "grpc_server_handling_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=registry
         )
-        self._known: dict[tuple[Labels, str], tuple[Any, Any]] = {}
+        self._children: dict[tuple[Labels, str], tuple[Any, Any]] = {}
 
-    def began(self, labels: Labels) -> None:
-        """Count a call that begins."""
+    def count_start(self, labels: Labels) -> None:
+        """Count a call that starts."""
         self._started.labels(*labels).inc()
 
-    def ended(self, labels: Labels, code: str, seconds: float) -> None:
-        """Count a call that was answered, or wasn't."""
-        children = self._known.get((labels, code))
+    def count_end(self, labels: Labels, code: str, seconds: float) -> None:
+        """Count a call that ended."""
+        children = self._children.get((labels, code))
         if children is None:
             children = (self._handled.labels(*labels, code), self._durations.labels(*labels))
-            self._known[labels, code] = children
+            self._children[labels, code] = children
         children[0].inc()
         children[1].observe(seconds)

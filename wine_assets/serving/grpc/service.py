@@ -1,4 +1,4 @@
-"""The methods of the Open Inference Protocol over gRPC, answered from the data plane that REST is answered from."""
+"""The methods of the Open Inference Protocol over gRPC."""
 
 from wine_assets.serving.data_plane import EXTENSIONS, SERVER_NAME, DataPlane
 from wine_assets.serving.errors import NotFoundError, UnavailableError
@@ -7,40 +7,40 @@ from wine_assets.serving.grpc import open_inference_pb2 as pb2
 
 
 class InferenceService:
-    """Says what REST says, in messages, and refuses what it refuses."""
+    """Answers calls from the same data plane as the HTTP routes."""
 
-    open = frozenset({"ServerLive", "ServerReady"})
-    traced = frozenset({"ModelInfer"})
+    open_methods = frozenset({"ServerLive", "ServerReady"})
+    traced_methods = frozenset({"ModelInfer"})
 
-    def __init__(self, plane: DataPlane, *, version: str) -> None:
-        self._plane, self._version = plane, version
+    def __init__(self, data_plane: DataPlane, *, version: str) -> None:
+        self._data_plane, self._version = data_plane, version
 
     async def ServerLive(self, _: pb2.ServerLiveRequest) -> pb2.ServerLiveResponse:
-        """Say that the process answers, whatever else is the matter."""
+        """Tell that the process runs, whether or not it is ready."""
         return pb2.ServerLiveResponse(live=True)
 
     async def ServerReady(self, _: pb2.ServerReadyRequest) -> pb2.ServerReadyResponse:
-        """Say whether requests should be sent here."""
-        return pb2.ServerReadyResponse(ready=self._plane.ready)
+        """Tell whether clients should send requests."""
+        return pb2.ServerReadyResponse(ready=self._data_plane.ready)
 
     async def ModelReady(self, request: pb2.ModelReadyRequest) -> pb2.ModelReadyResponse:
-        """Say whether a model can be asked; one that isn't served here can't."""
+        """Tell whether a model is ready; an unknown model isn't."""
         try:
-            self._plane.find(request.name, request.version)
+            self._data_plane.find(request.name, request.version)
         except (NotFoundError, UnavailableError):
             return pb2.ModelReadyResponse(ready=False)
-        return pb2.ModelReadyResponse(ready=self._plane.ready)
+        return pb2.ModelReadyResponse(ready=self._data_plane.ready)
 
     async def ServerMetadata(self, _: pb2.ServerMetadataRequest) -> pb2.ServerMetadataResponse:
-        """Say what the server is."""
+        """Return the server's name, version and extensions."""
         return pb2.ServerMetadataResponse(name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
 
     async def ModelMetadata(self, request: pb2.ModelMetadataRequest) -> pb2.ModelMetadataResponse:
-        """Say what the model takes and returns."""
-        return messages.metadata_of(self._plane.metadata(request.name, request.version))
+        """Return the model's inputs and outputs."""
+        return messages.metadata_of(self._data_plane.metadata(request.name, request.version))
 
     async def ModelInfer(self, request: pb2.ModelInferRequest) -> pb2.ModelInferResponse:
-        """Answer an inference request, in bytes where it came in bytes."""
-        asked = messages.request_of(request)
-        answer = await self._plane.infer(request.model_name, request.model_version, asked)
-        return messages.response_of(answer, raw=messages.is_raw(request))
+        """Answer an inference request, with raw bytes if its inputs are raw bytes."""
+        decoded = messages.request_of(request)
+        result = await self._data_plane.infer(request.model_name, request.model_version, decoded)
+        return messages.response_of(result, raw=messages.is_raw(request))

@@ -1,11 +1,11 @@
-"""The gRPC status of each refusal, with the refusals that calls alone have."""
+"""The gRPC status code of each error, and the errors that only gRPC has."""
 
 import grpc
 
 from wine_assets.serving.errors import (
     InvalidRequestError,
     NotFoundError,
-    RefusalError,
+    RequestError,
     TooLargeError,
     UnauthorizedError,
     UnavailableError,
@@ -15,30 +15,30 @@ OK = grpc.StatusCode.OK
 CANCELLED = grpc.StatusCode.CANCELLED
 
 
-class LateError(RefusalError):
-    """The message of a call hasn't come in time (gRPC DEADLINE_EXCEEDED)."""
+class DeadlineError(RequestError):
+    """The message of a call didn't arrive in time (gRPC DEADLINE_EXCEEDED)."""
 
 
-class CrowdedError(RefusalError):
-    """As many calls run as may (gRPC RESOURCE_EXHAUSTED)."""
+class TooManyCallsError(RequestError):
+    """Too many calls run at the same time (gRPC RESOURCE_EXHAUSTED)."""
 
 
-class NoMethodError(RefusalError):
-    """No such method is answered here (gRPC UNIMPLEMENTED)."""
+class UnknownMethodError(RequestError):
+    """There is no such method (gRPC UNIMPLEMENTED)."""
 
 
-_CODES: dict[type[RefusalError], grpc.StatusCode] = {
+_CODES: dict[type[RequestError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCallsError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
-    LateError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    NoMethodError: grpc.StatusCode.UNIMPLEMENTED,
+    DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    UnknownMethodError: grpc.StatusCode.UNIMPLEMENTED,
 }
 
 
-def status_of(error: RefusalError) -> grpc.StatusCode:
-    """Return the status that a refused call ends with."""
+def status_of(error: RequestError) -> grpc.StatusCode:
+    """Return the status code of a failed call."""
     return _CODES.get(type(error), grpc.StatusCode.UNAVAILABLE)

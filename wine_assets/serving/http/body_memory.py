@@ -1,20 +1,20 @@
-"""How much of bodies that are not answered yet all connections of a process may hold in memory together."""
+"""A limit for the memory of all request bodies of a process."""
 
 SMALL_BYTES = 64 << 10
-"""What a body may always have, so that those who send a lot don't keep out those who send a little."""
+"""Size up to which a body is always accepted, so that large bodies can't keep out small ones."""
 
 
-class Budget:
-    """A number of bytes that is shared; nobody waits for it, who gets none is refused."""
+class BodyMemory:
+    """A number of bytes that all connections share; a body that exceeds it is rejected at once."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._taken = limit, 0
+        self._limit, self.allocated = limit, 0
 
-    def take(self, count: int, has: int) -> bool:
-        """Take bytes for a body that has got `has` with them; return whether they may be kept."""
-        self._taken += count
-        return self._taken <= self._limit or has <= SMALL_BYTES
+    def allocate(self, count: int, body_size: int) -> bool:
+        """Allocate bytes for a body of `body_size` bytes including them; return whether it is within the limit."""
+        self.allocated += count
+        return self.allocated <= self._limit or body_size <= SMALL_BYTES
 
-    def give(self, count: int) -> None:
-        """Give bytes back."""
-        self._taken -= count
+    def free(self, count: int) -> None:
+        """Free bytes."""
+        self.allocated -= count

@@ -1,4 +1,4 @@
-"""One connection of HTTP/1.1 with an end to all that a client may send, and to the time that it may take."""
+"""A connection of HTTP/1.1 with limits for what a client may send, and for the time that it may take."""
 
 import enum
 import math
@@ -11,23 +11,23 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from wine_assets.serving.http.allowed_hosts import Hosts
-from wine_assets.serving.http.body_memory import Budget
+from wine_assets.serving.http.allowed_hosts import AllowedHosts
+from wine_assets.serving.http.body_memory import BodyMemory
 from wine_assets.serving.http.protocol import ErrorAnswer
 
 _NEVER = math.inf
 _LINGER_S = 1.0
-"""How long what is still sent after a refusal is read and thrown away, so that the client gets to read the answer."""
+"""Time for which data after a rejection is read and discarded, so that the client can read the response."""
 _LINGER_BYTES = 16 << 20
-_VERSIONS = ("1.0", "1.1")
-_PIPELINED = 8
-_TOO_LARGE = (431, "The headers of the request are larger than the server takes.")
-_NO_HTTP = (400, "The request isn't well-formed HTTP/1.1.")
+_HTTP_VERSIONS = ("1.0", "1.1")
+_MAX_PIPELINED = 8
+_HEADERS_TOO_LARGE = (431, "The headers of the request are larger than the server takes.")
+_INVALID_HTTP = (400, "The request isn't well-formed HTTP/1.1.")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Limits(NamedTuple):
-    """What a client may do, and who hears of refusals."""
+    """The limits of connections, and the callback that counts rejections."""
 
     header_bytes: int
     body_bytes: int
@@ -35,13 +35,13 @@ class Limits(NamedTuple):
     body_deadline_s: float
     idle_s: float
     connections: int
-    budget: Budget
-    hosts: Hosts
-    refused: Callable[[int], None]
+    body_memory: BodyMemory
+    allowed_hosts: AllowedHosts
+    on_rejection: Callable[[int], None]
 
 
-class _Waits(enum.Enum):
-    """What a connection waits for until its deadline."""
+class _Phase(enum.Enum):
+    """The event that a connection waits for until its deadline."""
 
     REQUEST = enum.auto()
     HEADERS = enum.auto()
@@ -50,14 +50,14 @@ class _Waits(enum.Enum):
     END = enum.auto()
 
 
-class _RefusedError(Exception):
-    """Ends the parser's work; what is answered was decided before."""
+class _RejectedError(Exception):
+    """Stops the parser; the response is set before."""
 
 
 class _Exchange:
-    """One request that has arrived whole, and the answer to it: what an ASGI application is given."""
+    """A complete request and its response: the `receive` and `send` of the ASGI application."""
 
-    __slots__ = ("body", "connection", "head", "held", "is_answered", "keep_alive", "scope")
+    __slots__ = ("body", "body_memory", "connection", "head", "is_answered", "keep_alive", "scope")
 
     def __init__(
         self, connection: "LimitedConnection", scope: dict[str, Any], body: bytes, *, keep_alive: bool
@@ -65,15 +65,15 @@ class _Exchange:
         self.connection, self.scope, self.body, self.keep_alive = connection, scope, body, keep_alive
         self.head: MutableMapping[str, Any] | None = None
         self.is_answered = False
-        self.held = 0
-        """What it has taken of the budget for bodies."""
+        self.body_memory = 0
+        """Bytes of the body memory that it holds."""
 
     async def receive(self) -> dict[str, Any]:
-        """Return the body, which is whole."""
+        """Return the whole body."""
         return {"type": "http.request", "body": self.body, "more_body": False}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Write head and body together, once both are there."""
+        """Write head and body together, after both have arrived."""
         if self.head is None:
             self.head = message
         elif not self.is_answered:
@@ -82,178 +82,181 @@ class _Exchange:
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """uvicorn's connection over llhttp, which refuses ambiguous framing itself, with limits counted while bytes come.
+    """uvicorn's connection, with limits that are checked while data arrives; llhttp rejects ambiguous framing.
 
-    The application is asked when a request has arrived whole, and its answer is one write. Deadlines cost a request
-    nothing: `deadline` is a moment, and whoever looks at all connections now and then calls `expire`. After a refusal
-    the connection is closed, and nothing more of it is understood.
+    The application is called after a request has arrived completely, and its response is one write. Deadlines need no
+    timers: the server compares the `deadline` of all connections periodically, and calls `expire`. After a rejection
+    the connection is closed, and further data is discarded.
     """
 
-    def __init__(self, limits: Limits, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, limits: Limits, **options: Any) -> None:
+        super().__init__(**options)
         self._limits = limits
         self.deadline = _NEVER
-        self._waits = _Waits.REQUEST
-        self._refusal = _NO_HTTP
+        self._phase = _Phase.REQUEST
+        self._rejection = _INVALID_HTTP
         self._current: _Exchange | None = None
-        self._next: deque[_Exchange] = deque()
+        self._pipelined: deque[_Exchange] = deque()
         self._is_over = self._is_last = self._is_upgrade = False
-        """Whether nothing more is understood; whether the request that arrives is the last one here; whether it
-        asks for another protocol."""
-        self._fed = self._chunk = self._announced = self._received = self._held = self._thrown_away = 0
-        self._hosts: list[bytes] = []
+        """Whether further data is discarded; whether the arriving request is the last one of the connection; whether
+        it asks for another protocol."""
+        self._bytes_fed = self._chunk_size = self._content_length = self._body_size = 0
+        self._body_memory = self._discarded = 0
+        self._host_headers: list[bytes] = []
         self._encodings: list[bytes] = []
         self._body: list[bytes] = []
 
-    # --- what the event loop calls -------------------------------------------
+    # --- callbacks of the event loop -----------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock, or refuse a connection too many."""
+        """Start the deadline, or reject a connection beyond the limit."""
         super().connection_made(transport)
-        self._wait(_Waits.REQUEST, self._limits.header_deadline_s)
+        self._wait(_Phase.REQUEST, self._limits.header_deadline_s)
         if len(self.connections) > self._limits.connections:
-            self._refuse(503, "The server has as many connections as it takes. Try again.")
+            self._reject(503, "The server has as many connections as it takes. Try again.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; an answer that is still made goes nowhere."""
+        """Free what the connection holds; a response that is not ready is lost."""
         self._is_over = True
         self.deadline = _NEVER
-        self._forget_next()
-        self._let_go()
+        self._drop_pipelined()
+        self._free_body()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless nothing more is to be understood."""
+        """Feed the parser, or discard the data after the last request."""
         if self._is_over:
-            self._throw_away(data)
+            self._discard(data)
             return
-        if self._waits is _Waits.REQUEST:
-            self._wait(_Waits.HEADERS, self._limits.header_deadline_s)
-            self._fed = 0
-        self._chunk = len(data)
-        self._fed += self._chunk
+        if self._phase is _Phase.REQUEST:
+            self._wait(_Phase.HEADERS, self._limits.header_deadline_s)
+            self._bytes_fed = 0
+        self._chunk_size = len(data)
+        self._bytes_fed += self._chunk_size
         try:
             self._feed(data)
         except httptools.HttpParserError:
-            self._refuse(*self._refusal)
-        if self._waits is _Waits.HEADERS and self._fed > 2 * self._limits.header_bytes:
-            self._refuse(*_TOO_LARGE)
+            self._reject(*self._rejection)
+        if self._phase is _Phase.HEADERS and self._bytes_fed > 2 * self._limits.header_bytes:
+            self._reject(*_HEADERS_TOO_LARGE)
 
     def _feed(self, data: bytes) -> None:
         if self._is_upgrade:
-            self._take_body(data)
+            self._read_upgrade_body(data)
             return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._take_body(data[upgrade.args[0] :])
+            self._read_upgrade_body(data[upgrade.args[0] :])
 
-    def _take_body(self, data: bytes) -> None:
-        """Take the body of a request that asks for another protocol, which llhttp leaves to that.
+    def _read_upgrade_body(self, data: bytes) -> None:
+        """Read the body of a request that asks for another protocol; llhttp leaves it to that protocol.
 
-        The request is answered as if it had not asked; HTTP clients of Java do so with each first one.
+        The upgrade is ignored. Java's HTTP client asks for one with its first request.
         """
         if self._is_over:
             return
-        self.on_body(data[: self._announced - self._received])
-        if self._received == self._announced:
-            self._complete(keep_alive=False)
+        self.on_body(data[: self._content_length - self._body_size])
+        if self._body_size == self._content_length:
+            self._finish_request(keep_alive=False)
 
     def shutdown(self) -> None:
-        """End after the requests that have begun to arrive; now when there are none."""
+        """Close the connection after the requests that have begun to arrive; at once if there are none."""
         self._is_last = True
         if self._current is not None:
             self._current.keep_alive = False
-        elif self._waits is _Waits.REQUEST:
+        elif self._phase is _Phase.REQUEST:
             self._is_over = True
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Wait for a client that doesn't read, but not forever."""
+        """Stop reading, and wait for the client to read until a deadline."""
         super().pause_writing()
         self.flow.pause_reading()
-        self._wait(_Waits.READER, self._limits.body_deadline_s)
+        self._wait(_Phase.READER, self._limits.body_deadline_s)
 
-    # --- what the parser calls -----------------------------------------------
+    # --- callbacks of the parser ---------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Begin to count anew."""
+        """Reset the state of the previous request."""
         if self._is_over:
-            raise _RefusedError
+            raise _RejectedError
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._announced = self._received = 0
-        self._hosts, self._encodings, self._body = [], [], []
+        self._content_length = self._body_size = 0
+        self._host_headers, self._encodings, self._body = [], [], []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take note of a header; those that say how a message is framed have to say it clearly."""
+        """Store a header, and the headers that define the framing separately."""
         name = name.lower()
         self.headers.append((name, value))
         if name == b"host":
-            self._hosts.append(value)
+            self._host_headers.append(value)
         elif name == b"content-length":
-            self._announced = int(value)
+            self._content_length = int(value)
         elif name == b"transfer-encoding":
             self._encodings.append(value.strip().lower())
         elif name == b"expect":
             self.expect_100_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Refuse a request by its headers, or wait for its body."""
+        """Reject a request by its headers, or wait for its body."""
         limits = self._limits
-        if self._fed > limits.header_bytes and self._header_bytes() > limits.header_bytes:
-            self._reject(*_TOO_LARGE)
+        if self._bytes_fed > limits.header_bytes:  # which may include a part of the body
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > limits.header_bytes:
+                self._abort(*_HEADERS_TOO_LARGE)
         version = self.parser.get_http_version()
         self._check_host(version)
         if self._encodings and (version == "1.0" or self._encodings != [b"chunked"]):
-            self._reject(400, "Transfer-Encoding must be chunked, once, and HTTP/1.1; or left out.")
+            self._abort(400, "Transfer-Encoding must be chunked, once, and HTTP/1.1; or left out.")
         if self._encodings and self.parser.should_upgrade():
-            self._reject(400, "A request for another protocol must have a Content-Length, or no body.")
-        if self._announced > limits.body_bytes:
-            self._reject_body()
-        self.scope = self._scope(version)  # type: ignore[assignment]  # ASGI's, as far as the application reads it
-        self._wait(_Waits.BODY, limits.body_deadline_s)
+            self._abort(400, "A request for another protocol must have a Content-Length, or no body.")
+        if self._content_length > limits.body_bytes:
+            self._abort_body()
+        self.scope = self._scope(version)  # type: ignore[assignment]  # without keys that the application doesn't read
+        self._wait(_Phase.BODY, limits.body_deadline_s)
         if self.expect_100_continue and self._current is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        """Keep what was received and count it, whatever was announced."""
+        """Store a part of the body, and check the limits against the received bytes."""
         count = len(body)
-        self._received += count
-        if self._received > self._limits.body_bytes:
-            self._reject_body()
-        self._held += count
-        if not self._limits.budget.take(count, self._received):
-            self._reject(503, "The server is reading as many large bodies as it can. Try again.")
+        self._body_size += count
+        if self._body_size > self._limits.body_bytes:
+            self._abort_body()
+        self._body_memory += count
+        if not self._limits.body_memory.allocate(count, self._body_size):
+            self._abort(503, "The server is reading as many large bodies as it can. Try again.")
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Have the request answered, unless the parser leaves its body to others."""
+        """Start the request, unless its body follows outside of the parser."""
         self._is_upgrade = self.parser.should_upgrade()
         if not self._is_upgrade:
             is_kept = self.scope["http_version"] == "1.1" and self.parser.should_keep_alive()
-            self._complete(keep_alive=is_kept and not self._is_last)
+            self._finish_request(keep_alive=is_kept and not self._is_last)
 
-    # --- answers -------------------------------------------------------------
+    # --- responses -----------------------------------------------------------
 
-    def _complete(self, *, keep_alive: bool) -> None:
-        """Have the request answered, after those that came before it on this connection."""
+    def _finish_request(self, *, keep_alive: bool) -> None:
+        """Start the request, or queue it after earlier requests of this connection."""
         self._is_over = not keep_alive
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         exchange = _Exchange(self, cast("dict[str, Any]", self.scope), body, keep_alive=keep_alive)
-        exchange.held, self._held, self._body = self._held, 0, []
-        self._fed = self._chunk
-        self._waits, self.deadline = _Waits.REQUEST, _NEVER
+        exchange.body_memory, self._body_memory, self._body = self._body_memory, 0, []
+        self._bytes_fed = self._chunk_size
+        self._phase, self.deadline = _Phase.REQUEST, _NEVER
         if self._current is None:
             self._start(exchange)
             return
-        self._next.append(exchange)
-        if len(self._next) >= _PIPELINED:
+        self._pipelined.append(exchange)
+        if len(self._pipelined) >= _MAX_PIPELINED:
             self.flow.pause_reading()
 
     async def answer(self, exchange: _Exchange, head: MutableMapping[str, Any], body: bytes) -> None:
-        """Write an answer, and go on to the next request or wait for it."""
+        """Write a response, and start the next request or wait for it."""
         if self.transport.is_closing():
             return
         parts = [STATUS_LINE[head["status"]]]
@@ -267,14 +270,14 @@ class LimitedConnection(HttpToolsProtocol):
         self.transport.write(b"".join(parts))
         if self.flow.write_paused:
             await self.flow.drain()
-        self._go_on(exchange)
+        self._start_next(exchange)
 
     def expire(self) -> None:
-        """Do what is due when what the connection waits for hasn't come in time."""
-        waits = self._waits
-        if waits is _Waits.HEADERS or waits is _Waits.BODY:
-            self._refuse(408, f"The {waits.name.lower()} of the request didn't arrive in time.")
-        elif waits is _Waits.REQUEST:
+        """Reject the request or close the connection, because its deadline has passed."""
+        phase = self._phase
+        if phase is _Phase.HEADERS or phase is _Phase.BODY:
+            self._reject(408, f"The {phase.name.lower()} of the request didn't arrive in time.")
+        elif phase is _Phase.REQUEST:
             self._is_over = True
             self.transport.close()
         else:
@@ -282,39 +285,39 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _start(self, exchange: _Exchange) -> None:
         self._current = exchange
-        task = self.loop.create_task(self._answered(exchange))
+        task = self.loop.create_task(self._run_app(exchange))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _answered(self, exchange: _Exchange) -> None:
+    async def _run_app(self, exchange: _Exchange) -> None:
         try:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         finally:
-            self._limits.budget.give(exchange.held)
+            self._limits.body_memory.free(exchange.body_memory)
             if not exchange.is_answered:
                 self.transport.abort()
 
-    def _go_on(self, exchange: _Exchange) -> None:
+    def _start_next(self, exchange: _Exchange) -> None:
         self.server_state.total_requests += 1
         self._current = None
         self.flow.resume_reading()
-        if not exchange.keep_alive or (self._is_over and not self._next):
+        if not exchange.keep_alive or (self._is_over and not self._pipelined):
             self._is_over = True
-            self._forget_next()
+            self._drop_pipelined()
             self._close()
-        elif self._next:
-            self._start(self._next.popleft())
-        elif self._waits in (_Waits.REQUEST, _Waits.READER):
-            self._wait(_Waits.REQUEST, self._limits.idle_s)
+        elif self._pipelined:
+            self._start(self._pipelined.popleft())
+        elif self._phase in (_Phase.REQUEST, _Phase.READER):
+            self._wait(_Phase.REQUEST, self._limits.idle_s)
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer with an error where an answer is due, and understand nothing more."""
+    def _reject(self, status: int, reason: str) -> None:
+        """Respond with an error if a response is due, and discard further data."""
         if self._is_over:
-            return  # something follows the last request that is answered here
+            return  # data after the last request of the connection
         self._is_over = True
-        self._limits.refused(status)
-        self._let_go()
-        if self._current is not None:  # an earlier request is being answered: the connection ends with that
+        self._limits.on_rejection(status)
+        self._free_body()
+        if self._current is not None:  # an earlier request runs: the connection ends with its response
             self.deadline = _NEVER
             return
         content = msgspec.json.encode(ErrorAnswer(reason))
@@ -323,33 +326,33 @@ class LimitedConnection(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """Send the end, and read on for a moment: a client that still sends would lose the answer otherwise."""
+        """Send the end of the stream, and read for a moment: a client that still sends could lose the response."""
         if not self.transport.is_closing():
             self.transport.write_eof()
             self.flow.resume_reading()
-            self._wait(_Waits.END, _LINGER_S)
+            self._wait(_Phase.END, _LINGER_S)
 
-    def _forget_next(self) -> None:
-        """Answer nothing of what has come after the present request."""
-        while self._next:
-            self._limits.budget.give(self._next.popleft().held)
+    def _drop_pipelined(self) -> None:
+        """Drop the requests after the current one."""
+        while self._pipelined:
+            self._limits.body_memory.free(self._pipelined.popleft().body_memory)
 
-    def _let_go(self) -> None:
-        """Hold nothing more of a body; give back what it took of the budget."""
-        if self._held:
-            self._limits.budget.give(self._held)
-            self._held = 0
+    def _free_body(self) -> None:
+        """Drop the incomplete body, and free its memory."""
+        if self._body_memory:
+            self._limits.body_memory.free(self._body_memory)
+            self._body_memory = 0
         self._body = []
 
-    def _throw_away(self, data: bytes) -> None:
-        self._thrown_away += len(data)
-        if self._thrown_away > _LINGER_BYTES:
+    def _discard(self, data: bytes) -> None:
+        self._discarded += len(data)
+        if self._discarded > _LINGER_BYTES:
             self.transport.abort()
 
     # --- checks --------------------------------------------------------------
 
-    def _wait(self, what: _Waits, seconds: float) -> None:
-        self._waits, self.deadline = what, self.loop.time() + seconds
+    def _wait(self, phase: _Phase, seconds: float) -> None:
+        self._phase, self.deadline = phase, self.loop.time() + seconds
 
     def _scope(self, version: str) -> dict[str, Any]:
         url = self.url
@@ -373,22 +376,19 @@ class LimitedConnection(HttpToolsProtocol):
         }
 
     def _check_host(self, version: str) -> None:
-        if version not in _VERSIONS:
-            self._reject(400, "The server speaks HTTP/1.1 and HTTP/1.0.")
-        if not self._hosts and version == "1.0":
+        if version not in _HTTP_VERSIONS:
+            self._abort(400, "The server speaks HTTP/1.1 and HTTP/1.0.")
+        if not self._host_headers and version == "1.0":
             return
-        if len(self._hosts) != 1:
-            self._reject(400, "A request must have one Host header.")
-        if not self._limits.hosts.accepts(self._hosts[0]):
-            self._reject(400, "The Host header names a server that isn't this one. Its names are in --allowed-hosts.")
+        if len(self._host_headers) != 1:
+            self._abort(400, "A request must have one Host header.")
+        if not self._limits.allowed_hosts.accepts(self._host_headers[0]):
+            self._abort(400, "The Host header names a server that isn't this one. Its names are in --allowed-hosts.")
 
-    def _header_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+    def _abort_body(self) -> None:
+        self._abort(413, f"The body is larger than the {self._limits.body_bytes} bytes that the server takes.")
 
-    def _reject_body(self) -> None:
-        self._reject(413, f"The body is larger than the {self._limits.body_bytes} bytes that the server takes.")
-
-    def _reject(self, status: int, reason: str) -> None:
-        """Leave the parser with a refusal, from inside one of its callbacks."""
-        self._refusal = (status, reason)
-        raise _RefusedError
+    def _abort(self, status: int, reason: str) -> None:
+        """Stop the parser with a rejection, from one of its callbacks."""
+        self._rejection = (status, reason)
+        raise _RejectedError

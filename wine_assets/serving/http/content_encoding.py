@@ -1,4 +1,4 @@
-"""The bodies of requests and answers: read whole, and unpacked and packed where the client says so."""
+"""Reading of request bodies, and compression of bodies in both directions."""
 
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -7,60 +7,58 @@ from typing import Any
 from wine_assets.serving.errors import DisconnectedError, InvalidRequestError, TooLargeError, UnsupportedTypeError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_GZIP_OR_ZLIB = 47
-"""zlib's way to say: any window, and either header."""
+_ANY_HEADER = 47
+"""zlib's window bits for a window of any size, with the header of gzip or of zlib."""
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
-_WORTH_BYTES = 1024
-_FAST = 1
+_MIN_COMPRESSED_BYTES = 1024
+_FASTEST = 1
 
 
 async def read(receive: Receive) -> bytes:
-    """Return the whole body; raise DisconnectedError when the client goes before its end."""
-    message = await receive()
-    if message["type"] != "http.request":
-        raise DisconnectedError("The client went away.")
-    if not message.get("more_body"):
-        return message["body"]  # type: ignore[no-any-return]
-    chunks = [message["body"]]
-    while message.get("more_body"):
+    """Return the whole body; raise DisconnectedError if the client disconnects before its end."""
+    chunks: list[bytes] = []
+    more_body = True
+    while more_body:
         message = await receive()
         if message["type"] != "http.request":
             raise DisconnectedError("The client went away.")
         chunks.append(message["body"])
-    return b"".join(chunks)
+        more_body = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """Return a body without its Content-Encoding; more than `limit` bytes are never made of it."""
-    if encoding.strip().lower() in (b"", b"identity"):
+def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """Return a body without its Content-Encoding; never allocate more than `limit` bytes for it."""
+    encoding = encoding.strip().lower()
+    if encoding in (b"", b"identity"):
         return body
-    if encoding.strip().lower() not in _WINDOW_BITS:
+    if encoding not in _WINDOW_BITS:
         raise UnsupportedTypeError("Content-Encoding must be gzip or deflate, or left out.")
-    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    decompressor = zlib.decompressobj(_ANY_HEADER)
     try:
-        content = unpacker.decompress(body, limit + 1)
+        content = decompressor.decompress(body, limit + 1)
     except zlib.error:
         raise InvalidRequestError("The body isn't compressed as Content-Encoding says.") from None
     if len(content) > limit:
         raise TooLargeError(f"The body is larger than {limit} bytes once it is decompressed.")
-    if not unpacker.eof or unpacker.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise InvalidRequestError("The compressed body is cut short, or something follows it.")
     return content
 
 
-def packed(content: bytes, accepted: bytes) -> tuple[bytes, bytes]:
-    """Return an answer as the client would like it, and its Content-Encoding: empty where it stays as it is."""
-    if len(content) < _WORTH_BYTES:
+def compress(content: bytes, accept_encoding: bytes) -> tuple[bytes, bytes]:
+    """Return a response body and its Content-Encoding, which is empty if the body stays as it is."""
+    if len(content) < _MIN_COMPRESSED_BYTES:
         return content, b""
-    encodings = _accepted(accepted)
+    accepted = _parse_accept_encoding(accept_encoding)
     for encoding, bits in _WINDOW_BITS.items():
-        if encoding in encodings:
-            packer = zlib.compressobj(_FAST, wbits=bits)
-            return packer.compress(content) + packer.flush(), encoding
+        if encoding in accepted:
+            compressor = zlib.compressobj(_FASTEST, wbits=bits)
+            return compressor.compress(content) + compressor.flush(), encoding
     return content, b""
 
 
-def _accepted(header: bytes) -> set[bytes]:
+def _parse_accept_encoding(header: bytes) -> set[bytes]:
     accepted = set()
     for entry in header.lower().split(b","):
         encoding, _, quality = entry.replace(b" ", b"").partition(b";q=")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2 on HTTP: its JSON objects, and the binary tensors that may follow them."""
+"""The Open Inference Protocol V2 on HTTP: JSON objects, and the binary tensors that may follow them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,14 +7,14 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from wine_assets.inference.predictor import LABEL
-from wine_assets.serving.data_plane import OUTPUTS, Answer, Request
+from wine_assets.serving.data_plane import OUTPUTS, InferenceResult, Request
 from wine_assets.serving.errors import InvalidRequestError
-from wine_assets.serving.tensors import Tensor
+from wine_assets.serving.tensors import DATATYPES, Tensor
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 _OUTPUTS_BYTES = 4096
-"""More than the JSON of all the outputs that there are takes."""
+"""More bytes than the JSON of all outputs has."""
 
 
 class Live(Struct, frozen=True):
@@ -78,7 +78,7 @@ class OutputParameters(Struct, frozen=True):
 
 
 class RequestOutput(Struct, frozen=True):
-    """An output that is wanted."""
+    """A requested output."""
 
     name: str
     parameters: OutputParameters | None = None
@@ -88,7 +88,7 @@ class RequestParameters(Struct, frozen=True):
     """Parameters of a request that this server knows; others are ignored."""
 
     binary_data_output: bool | None = None
-    """Whether the values of outputs follow the JSON as bytes, where the output itself doesn't say."""
+    """Whether the values of outputs follow the JSON as bytes, unless the output has a parameter of its own."""
 
 
 class InferenceRequest(Struct, frozen=True):
@@ -107,7 +107,7 @@ class BinarySize(Struct, frozen=True):
 
 
 class ResponseOutput(Struct, frozen=True, omit_defaults=True):
-    """The tensor of an answer: its values in order, flat."""
+    """The tensor of a response: its values in order, flat."""
 
     name: str
     datatype: str
@@ -117,7 +117,7 @@ class ResponseOutput(Struct, frozen=True, omit_defaults=True):
 
 
 class InferenceResponse(Struct, frozen=True, omit_defaults=True):
-    """The JSON object of an answer."""
+    """The JSON object of a response."""
 
     model_name: str
     model_version: str
@@ -126,89 +126,95 @@ class InferenceResponse(Struct, frozen=True, omit_defaults=True):
 
 
 class Prediction(Struct, frozen=True):
-    """The answer to one row of named values."""
+    """The prediction for one row of named values."""
 
     label: int
     probabilities: dict[str, float]
     model_version: str
 
 
-class Asked(NamedTuple):
-    """A request, and which of its outputs are wanted as bytes."""
+class DecodedRequest(NamedTuple):
+    """A request, and which of its outputs the client wants as bytes."""
 
     request: Request
-    binary: frozenset[str]
+    binary_outputs: frozenset[str]
 
 
-_requests = msgspec.json.Decoder(InferenceRequest)
-_outputs = msgspec.json.Decoder(list[RequestOutput] | None)
-_rows = msgspec.json.Decoder(dict[str, float] | list[dict[str, float]])
-_Wrong = dict[str, float | str | bool | None]
-_wrong_rows = msgspec.json.Decoder(_Wrong | list[_Wrong])
-"""Reads rows some of whose values are no numbers, for whoever then says which: msgspec names no keys."""
+_request_decoder = msgspec.json.Decoder(InferenceRequest)
+_outputs_decoder = msgspec.json.Decoder(list[RequestOutput] | None)
+_rows_decoder = msgspec.json.Decoder(dict[str, float] | list[dict[str, float]])
+_InvalidRow = dict[str, float | str | bool | None]
+_invalid_rows_decoder = msgspec.json.Decoder(_InvalidRow | list[_InvalidRow])
+"""Decodes rows with values of a wrong type, so that an error can name the feature; msgspec's errors name no keys."""
 encode = msgspec.json.Encoder().encode
-NO_BINARY: frozenset[str] = frozenset()
-_NOTHING = memoryview(b"")
+_NO_OUTPUTS: frozenset[str] = frozenset()
+_NO_BYTES = memoryview(b"")
 
 
-def decode_infer(body: bytes, json_bytes: int | None) -> Asked:
-    """Return the inference request of a body, of which the first `json_bytes` are JSON (None: all of it).
+def decode_request(body: bytes, json_bytes: int | None) -> DecodedRequest:
+    """Return the inference request in a body, whose first `json_bytes` are JSON (None: the whole body).
 
-    Raise InvalidRequestError for what isn't one.
+    Raise InvalidRequestError for an invalid one.
     """
-    binary = _NOTHING
+    binary = _NO_BYTES
     if json_bytes is not None:
         if json_bytes > len(body):
             raise InvalidRequestError(
                 f"Inference-Header-Content-Length is {json_bytes}, and the body has {len(body)} bytes."
             )
         body, binary = body[:json_bytes], memoryview(body)[json_bytes:]
-    decoded = _decoded(_requests, body)
-    outputs = _wanted(decoded.outputs)
+    decoded = _decode(_request_decoder, body)
+    outputs = _decode_outputs(decoded.outputs)
     inputs = _tensors(decoded.inputs, binary)
-    return Asked(Request(inputs, [output.name for output in outputs], decoded.id or ""), _as_bytes(decoded, outputs))
+    request = Request(inputs, [output.name for output in outputs], decoded.id or "")
+    return DecodedRequest(request, _binary_outputs(decoded, outputs))
 
 
 def decode_rows(body: bytes) -> dict[str, Any] | list[dict[str, Any]]:
-    """Return the row, or the rows, of named values in a body; raise InvalidRequestError for what isn't one.
+    """Return the row, or the rows, of named values in a body; raise InvalidRequestError for an invalid body.
 
-    A value may be a text, a switch or null, so that it can be refused by the name of its feature.
+    A value may be a string, a boolean or null: a later check names the feature in its error.
     """
     rows: dict[str, Any] | list[dict[str, Any]]
     try:
-        rows = _decoded(_rows, body)
+        rows = _decode(_rows_decoder, body)
     except InvalidRequestError as error:
         try:
-            rows = _decoded(_wrong_rows, body)
+            rows = _decode(_invalid_rows_decoder, body)
         except InvalidRequestError:
             raise error from None
     return rows
 
 
-def encode_answer(answer: Answer, binary: frozenset[str]) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and how much of it is JSON (None: all of it)."""
-    blobs: list[bytes] = []
-    outputs = [
-        _as_blob(answer, output, blobs) if output in binary else _as_numbers(answer, output)
-        for output in answer.outputs
-    ]
-    served = answer.served
-    header = encode(InferenceResponse(served.name, served.version, outputs, answer.id))
-    if not binary:
+def encode_result(result: InferenceResult, binary_outputs: frozenset[str]) -> tuple[bytes, int | None]:
+    """Return the body of a response, and how many of its bytes are JSON (None: all)."""
+    tensors: list[bytes] = []
+    outputs = []
+    for output in result.outputs:
+        values = result.values(output)
+        datatype, shape = "INT64" if output == LABEL else "FP32", list(values.shape)
+        if output in binary_outputs:
+            tensors.append(values.astype(DATATYPES[datatype], copy=False).tobytes())
+            outputs.append(ResponseOutput(output, datatype, shape, parameters=BinarySize(values.nbytes)))
+        else:
+            outputs.append(ResponseOutput(output, datatype, shape, values.reshape(-1).tolist()))
+    model = result.model
+    header = encode(InferenceResponse(model.name, model.version, outputs, result.id))
+    if not binary_outputs:
         return header, None
-    return b"".join((header, *blobs)), len(header)
+    return b"".join((header, *tensors)), len(header)
 
 
-def encode_predictions(answer: Answer) -> list[Prediction]:
-    """Return the answer to named rows, one object a row."""
-    names = [str(label) for label in answer.served.classes]
+def predictions_of(result: InferenceResult) -> list[Prediction]:
+    """Return the predictions for named rows, one object a row."""
+    names = [str(label) for label in result.model.classes]
     return [
-        Prediction(label, dict(zip(names, row, strict=True)), answer.served.version)
-        for label, row in zip(answer.labels.tolist(), answer.probabilities.tolist(), strict=True)
+        Prediction(label, dict(zip(names, row, strict=True)), result.model.version)
+        for label, row in zip(result.labels.tolist(), result.probabilities.tolist(), strict=True)
     ]
 
 
-def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
+def _decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
     try:
         return decoder.decode(body)
     except RecursionError:
@@ -217,13 +223,13 @@ def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) ->
         raise InvalidRequestError(f"The JSON of the request can't be read: {error}.") from None
 
 
-def _wanted(raw: msgspec.Raw) -> Sequence[RequestOutput]:
-    content = memoryview(raw)
-    if not content:
+def _decode_outputs(raw: msgspec.Raw) -> Sequence[RequestOutput]:
+    size = len(memoryview(raw))
+    if not size:
         return ()
-    if len(content) > _OUTPUTS_BYTES:
+    if size > _OUTPUTS_BYTES:
         raise InvalidRequestError(f"`outputs` asks for more than there is. The outputs are {', '.join(OUTPUTS)}.")
-    outputs: Sequence[RequestOutput] = _decoded(_outputs, raw) or ()
+    outputs: Sequence[RequestOutput] = _decode(_outputs_decoder, raw) or ()
     for output in outputs:
         parameters = output.parameters
         if parameters and (parameters.classification or parameters.shared_memory_region is not None):
@@ -233,54 +239,37 @@ def _wanted(raw: msgspec.Raw) -> Sequence[RequestOutput]:
     return outputs
 
 
-def _as_bytes(decoded: InferenceRequest, outputs: Sequence[RequestOutput]) -> frozenset[str]:
-    """Return the outputs that are wanted as bytes."""
-    everything = bool(decoded.parameters and decoded.parameters.binary_data_output)
+def _binary_outputs(decoded: InferenceRequest, outputs: Sequence[RequestOutput]) -> frozenset[str]:
+    """Return the outputs that the client wants as bytes; an output's parameter takes precedence over the request's."""
+    default = bool(decoded.parameters and decoded.parameters.binary_data_output)
     if not outputs:
-        return frozenset(OUTPUTS) if everything else NO_BINARY
-    return frozenset(
-        output.name
-        for output in outputs
-        if (
-            everything
-            if not output.parameters or output.parameters.binary_data is None
-            else output.parameters.binary_data
-        )
-    )
+        return frozenset(OUTPUTS) if default else _NO_OUTPUTS
+    names = []
+    for output in outputs:
+        binary_data = output.parameters.binary_data if output.parameters else None
+        if default if binary_data is None else binary_data:
+            names.append(output.name)
+    return frozenset(names)
 
 
 def _tensors(inputs: list[RequestInput], binary: memoryview) -> list[Tensor]:
+    """Return the inputs with their values, of which the binary ones follow each other in `binary`."""
     tensors, start = [], 0
-    for given in inputs:
-        size = given.parameters.binary_data_size if given.parameters else None
-        if given.parameters and given.parameters.shared_memory_region is not None:
+    for tensor in inputs:
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        if tensor.parameters and tensor.parameters.shared_memory_region is not None:
             raise InvalidRequestError("The extension for shared memory isn't supported. Send the values.")
         if size is None:
-            if given.data is UNSET:
+            if tensor.data is UNSET:
                 raise InvalidRequestError("An input has no `data`. Send its values, or binary_data_size and bytes.")
-            tensors.append(Tensor(given.name, given.datatype, given.shape, given.data))
+            tensors.append(Tensor(tensor.name, tensor.datatype, tensor.shape, tensor.data))
             continue
-        if given.data is not UNSET or not 0 <= size <= len(binary) - start:
+        if tensor.data is not UNSET or not 0 <= size <= len(binary) - start:
             raise InvalidRequestError(
                 "An input's binary_data_size must count bytes that follow the JSON, and `data` must be left out."
             )
-        tensors.append(Tensor(given.name, given.datatype, given.shape, binary[start : start + size]))
+        tensors.append(Tensor(tensor.name, tensor.datatype, tensor.shape, binary[start : start + size]))
         start += size
     if start != len(binary):
         raise InvalidRequestError(f"{len(binary) - start} bytes follow the JSON that belong to no input.")
     return tensors
-
-
-def _datatype(output: str) -> str:
-    return "INT64" if output == LABEL else "FP32"
-
-
-def _as_numbers(answer: Answer, output: str) -> ResponseOutput:
-    values = answer.values(output)
-    return ResponseOutput(output, _datatype(output), list(values.shape), values.reshape(-1).tolist())
-
-
-def _as_blob(answer: Answer, output: str, blobs: list[bytes]) -> ResponseOutput:
-    values = answer.values(output)
-    blobs.append(values.astype("<i8" if output == LABEL else "<f4", copy=False).tobytes())
-    return ResponseOutput(output, _datatype(output), list(values.shape), parameters=BinarySize(values.nbytes))

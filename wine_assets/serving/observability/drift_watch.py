@@ -1,4 +1,4 @@
-"""How far the inputs of late are from those of training, found out beside the requests."""
+"""Drift of recent inputs against training, computed outside of requests."""
 
 from collections import deque
 from typing import Any
@@ -8,64 +8,64 @@ import numpy as np
 from wine_assets.inference import drift
 from wine_assets.inference.features import Rows
 from wine_assets.inference.manifest import Histogram
-from wine_assets.serving.data_plane import Served
+from wine_assets.serving.data_plane import LoadedModel
 
 WINDOW_ROWS = 10_000
-LEAST_ROWS = 100
-_BATCHES = 1024
+MIN_ROWS = 100
+_MAX_BATCHES = 1024
 _BATCH_ROWS = 256
 
 
 class DriftWatch:
-    """Takes rows as they are answered, which costs next to nothing, and counts them later, many at once.
+    """Samples the rows of requests, and counts them later in the bins of the training histograms.
 
-    The counts are of about the last `WINDOW_ROWS` rows: older ones weigh half as much at each turn. Of a large batch,
-    rows from all over it are counted; of more requests than are kept between two counts, the newest.
+    The counts cover about the last `WINDOW_ROWS` rows: when the window is full, all counts are halved. A large batch
+    is sampled evenly. Between two updates only the newest batches are kept.
     """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[Served, Rows]] = deque(maxlen=_BATCHES)
-        self._served: Served | None = None
+        self._recent: deque[tuple[LoadedModel, Rows]] = deque(maxlen=_MAX_BATCHES)
+        self._model: LoadedModel | None = None
         self._counts: list[Any] = []
         self.rows = 0
 
-    def add(self, served: Served, rows: Rows) -> None:
-        """Remember rows that a model answered."""
+    def add(self, model: LoadedModel, rows: Rows) -> None:
+        """Sample the rows of a request."""
         step = 1 + (len(rows) - 1) // _BATCH_ROWS
-        self._recent.append((served, rows[::step].copy()))  # a view would keep the whole body of a request
+        self._recent.append((model, rows[::step].copy()))  # a view would keep the whole body of a request
 
-    def forget(self) -> None:
-        """Count from nothing for another model; called in the thread that calls `update`."""
+    def reset(self) -> None:
+        """Start again for another model; call it in the thread that calls `update`."""
         self._recent.clear()
-        self._served, self._counts, self.rows = None, [], 0
+        self._model, self._counts, self.rows = None, [], 0
 
     def update(self) -> dict[str, float]:
-        """Count what was remembered; return the PSI of each feature, none while there are too few rows to tell."""
-        taken = [self._recent.popleft() for _ in range(len(self._recent))]
-        if taken:
-            self._count(taken)
-        served = self._served
-        if served is None or self.rows < LEAST_ROWS:
+        """Count the sampled rows; return the PSI of each feature, or nothing while there are too few rows."""
+        batches = [self._recent.popleft() for _ in range(len(self._recent))]
+        if batches:
+            self._count(batches)
+        model = self._model
+        if model is None or self.rows < MIN_ROWS:
             return {}
-        manifest = served.predictor.manifest
+        manifest = model.predictor.manifest
         if manifest is None:
             return {}
         expected = [feature.histogram.counts for feature in manifest.content.features]
         return {
             name: drift.psi(counts, observed)
-            for name, counts, observed in zip(served.features, expected, self._counts, strict=True)
+            for name, counts, observed in zip(model.features, expected, self._counts, strict=True)
         }
 
-    def _count(self, taken: list[tuple[Served, Rows]]) -> None:
-        newest = taken[-1][0]
+    def _count(self, batches: list[tuple[LoadedModel, Rows]]) -> None:
+        newest = batches[-1][0]
         manifest = newest.predictor.manifest
         if manifest is None:
             return
-        histograms = [_as_served(feature.histogram) for feature in manifest.content.features]
-        if newest is not self._served:
-            self._served, self.rows = newest, 0
+        histograms = [_round_edges(feature.histogram) for feature in manifest.content.features]
+        if newest is not self._model:
+            self._model, self.rows = newest, 0
             self._counts = [np.zeros(len(histogram.counts), dtype=np.int64) for histogram in histograms]
-        rows = np.concatenate([some for served, some in taken if served is newest])[-WINDOW_ROWS:]
+        rows = np.concatenate([rows for model, rows in batches if model is newest])[-WINDOW_ROWS:]
         if self.rows >= WINDOW_ROWS:
             self._counts, self.rows = [counts // 2 for counts in self._counts], self.rows // 2
         for at, histogram in enumerate(histograms):
@@ -73,10 +73,10 @@ class DriftWatch:
         self.rows += len(rows)
 
 
-def _as_served(histogram: Histogram) -> Histogram:
-    """Return a histogram whose edges are rounded as the rows of requests are.
+def _round_edges(histogram: Histogram) -> Histogram:
+    """Return a histogram whose edges are rounded to float32 as rows are.
 
-    An edge is often a value of the training data; rounded alone, the value could fall into the bin beside its own.
+    An edge is often a value of the training data. If only the value were rounded, it could change its bin.
     """
     edges = np.asarray(histogram.edges, dtype=np.float32).tolist()
     return Histogram(tuple(edges), histogram.counts)

@@ -1,4 +1,4 @@
-"""Logs for machines: one JSON object a line on standard error."""
+"""Structured logs: one JSON object a line on standard error."""
 
 import datetime as dt
 import logging
@@ -12,7 +12,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """Turns a record into a JSON object: its time, level and message, and what `fields` adds."""
+    """Formats a record as a JSON object of its time, level, message and `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -40,5 +40,5 @@ def configure() -> None:
 
 
 def log(level: int, message: str, **fields: Any) -> None:
-    """Write a line with fields beside its message."""
+    """Log a message with fields."""
     logging.getLogger(LOGGER).log(level, message, extra={"fields": fields})

@@ -1,14 +1,14 @@
-"""What Prometheus reads: counters under MLServer's names, and the model, its reloads and the drift of its inputs."""
+"""Prometheus metrics of requests, under MLServer's names, and of the model, its reloads and its drift."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from wine_assets.inference.features import Rows
-from wine_assets.serving.data_plane import Served
-from wine_assets.serving.observability.buffered_metrics import BUCKETS, Tally
+from wine_assets.serving.data_plane import LoadedModel
+from wine_assets.serving.observability.buffered_metrics import BUCKETS, BufferedMetrics
 from wine_assets.serving.observability.drift_watch import DriftWatch
-from wine_assets.serving.settings import shares_figures
+from wine_assets.serving.settings import shares_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
@@ -18,13 +18,13 @@ METHODS = frozenset({"GET", "HEAD", "POST"})
 
 
 class Metrics:
-    """The figures of this process, or of all workers where they share a folder; no label comes from a client."""
+    """The metrics of this process, or of all workers if they share a folder; no label comes from a client."""
 
     def __init__(self, drift: DriftWatch) -> None:
         self.registry = registry = CollectorRegistry()
         self._drift = drift
-        self._shared = shares_figures()
-        self._model: tuple[str, str] | None = None
+        self._shared = shares_metrics()
+        self._model_labels: tuple[str, str] | None = None
         labels = ["method", "path", "status_code", "app_name"]
         self._success = Counter(
             "model_infer_request_success", "Requests answered by the model.", ["model", "version"], registry=registry
@@ -43,13 +43,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._of_the_model()
-        self._answered_by: Served | None = None
-        self._answers = 0
-        self._finished: dict[tuple[str, str, int], Tally] = {}
+        self._create_model_metrics()
+        self._success_model: LoadedModel | None = None
+        self._successes = 0
+        self._finished: dict[tuple[str, str, int], BufferedMetrics] = {}
         self._running = dict.fromkeys((*METHODS, OTHER), 0)
 
-    def _of_the_model(self) -> None:
+    def _create_model_metrics(self) -> None:
         registry = self.registry
         self._info = Gauge(
             "wine_model_info",
@@ -58,9 +58,9 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._loaded = Counter("wine_model_reload_success", "Models that were loaded.", registry=registry)
-        self._refused = Counter("wine_model_reload_failure", "Models that couldn't be.", registry=registry)
-        self._last = Gauge(
+        self._reload_successes = Counter("wine_model_reload_success", "Models that were loaded.", registry=registry)
+        self._reload_failures = Counter("wine_model_reload_failure", "Models that couldn't be.", registry=registry)
+        self._last_reload = Gauge(
             "wine_model_reload_last_success_timestamp_seconds",
             "When a model was loaded last, in seconds since 1970.",
             registry=registry,
@@ -74,67 +74,71 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
-    def answered(self, served: Served, rows: Rows) -> None:
-        """Count a request that the model answered, and remember its rows."""
-        if served is not self._answered_by:
-            self._publish_answers()
-            self._answered_by = served
-        self._answers += 1
-        self._drift.add(served, rows)
+    def count_success(self, model: LoadedModel, rows: Rows) -> None:
+        """Count a request that the model answered, and sample its rows for the drift."""
+        if model is not self._success_model:
+            self._publish_successes()
+            self._success_model = model
+        self._successes += 1
+        self._drift.add(model, rows)
 
-    def failed(self, served: Served | None) -> None:
-        """Count a request that wasn't answered."""
-        name, version = (OTHER, OTHER) if served is None else (served.name, served.version)
+    def count_failure(self, model: LoadedModel | None) -> None:
+        """Count a request that failed."""
+        name, version = (OTHER, OTHER) if model is None else (model.name, model.version)
         self._failure.labels(name, version).inc()
 
-    def began(self, method: str) -> None:
-        """Count a request that runs."""
+    def count_start(self, method: str) -> None:
+        """Count a request that starts."""
         self._running[method if method in METHODS else OTHER] += 1
 
-    def ended(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; `path` is the route's, never the client's."""
+    def count_end(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count a request that ended; `path` is the route's template, never the client's path."""
         method = method if method in METHODS else OTHER
         self._running[method] -= 1
-        tally = self._finished.get((method, path, status))
-        if tally is None:
-            tally = self._finished[method, path, status] = self._tally(method, path, status)
-        tally.add(seconds)
+        buffer = self._finished.get((method, path, status))
+        if buffer is None:
+            labels = (method, path, str(status), APP)
+            buffer = BufferedMetrics(self._requests.labels(*labels), self._durations.labels(*labels))
+            self._finished[method, path, status] = buffer
+        buffer.add(seconds)
 
-    def refused(self, status: int) -> None:
-        """Count a request that was refused before it reached a route."""
+    def count_rejection(self, status: int) -> None:
+        """Count a request that the connection rejected before it reached a route."""
         self._requests.labels(OTHER, OTHER, str(status), APP).inc()
 
-    def loaded(self, served: Served, at: float) -> None:
-        """Count a model that was loaded and is served from now on."""
-        self._loaded.inc()
-        self._last.set(at)
-        if self._model is not None:
-            self._forget(self._info, self._model)
-        self._model = (served.version, served.sha256)
-        self._info.labels(*self._model).set(1)
-        self._drift.forget()
+    def set_model(self, model: LoadedModel, at: float) -> None:
+        """Count a reload, at seconds since 1970, and show its model."""
+        self._reload_successes.inc()
+        self._last_reload.set(at)
+        if self._model_labels is not None and self._shared:
+            self._info.labels(*self._model_labels).set(0)  # labels can't be removed from the files of workers
+        elif self._model_labels is not None:
+            self._info.remove(*self._model_labels)
+        self._model_labels = (model.version, model.sha256)
+        self._info.labels(*self._model_labels).set(1)
+        self._drift.reset()
         if not self._shared:
             self._psi.clear()
 
-    def not_loaded(self) -> None:
+    def count_reload_failure(self) -> None:
         """Count a model that couldn't be loaded, or a repository that couldn't be read."""
-        self._refused.inc()
+        self._reload_failures.inc()
 
     def update_drift(self) -> None:
-        """Count the rows of late; called now and then, from any thread."""
+        """Compute the drift of recent rows; call it periodically, from one thread."""
         for feature, psi in self._drift.update().items():
             self._psi.labels(feature).set(psi)
 
     def publish(self) -> None:
-        """Add what was counted to what Prometheus reads; called in the loop's thread, now and then."""
-        self._publish_answers()
+        """Add the buffered counts to Prometheus' metrics; call it periodically, in the event loop's thread."""
+        self._publish_successes()
         for method, number in self._running.items():
             self._in_progress.labels(method, APP).set(number)
-        for tally in self._finished.values():
-            tally.publish()
+        for buffer in self._finished.values():
+            buffer.publish()
 
-    def exposed(self) -> bytes:
-        """Return all figures as Prometheus reads them; those of other workers are up to 0.1 s old."""
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format; those of other workers are up to 0.1 s old."""
         self.publish()
         registry = self.registry
         if self._shared:
@@ -142,17 +146,7 @@ class Metrics:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
-    def _publish_answers(self) -> None:
-        if self._answered_by is not None and self._answers:
-            self._success.labels(self._answered_by.name, self._answered_by.version).inc(self._answers)
-            self._answers = 0
-
-    def _tally(self, method: str, path: str, status: int) -> Tally:
-        labels = (method, path, str(status), APP)
-        return Tally(self._requests.labels(*labels), self._durations.labels(*labels))
-
-    def _forget(self, gauge: Gauge, labels: tuple[str, ...]) -> None:
-        if self._shared:
-            gauge.labels(*labels).set(0)  # files of several processes forget nothing
-        else:
-            gauge.remove(*labels)
+    def _publish_successes(self) -> None:
+        if self._success_model is not None and self._successes:
+            self._success.labels(self._success_model.name, self._success_model.version).inc(self._successes)
+            self._successes = 0

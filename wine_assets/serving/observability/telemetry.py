@@ -1,4 +1,4 @@
-"""OpenTelemetry traces of inference requests, for servers whose environment says where to send them."""
+"""OpenTelemetry traces of inference requests, if an environment variable names an OTLP endpoint."""
 
 import contextlib
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ SERVICE = "wine-assets"
 
 
 class Tracing(Protocol):
-    """Makes a span around a request, and sends what is left at the end."""
+    """Creates the span of a request, and exports spans."""
 
     def span(self, name: str, headers: Mapping[bytes, bytes]) -> AbstractContextManager[Any]:
         """Return a context manager; the span continues the trace that the headers name."""
         ...
 
     def stop(self) -> None:
-        """Send what wasn't sent yet."""
+        """Export the remaining spans."""
         ...
 
 
-def tracing() -> Tracing | None:
-    """Return what traces, None where no endpoint is set; raise MissingExtraError without OpenTelemetry."""
+def start_tracing() -> Tracing | None:
+    """Return the tracing, None if no endpoint is set; raise MissingExtraError without OpenTelemetry."""
     return _OpenTelemetry() if telemetry_endpoint() else None
 
 
@@ -46,7 +46,7 @@ class _OpenTelemetry:
 
     @contextlib.contextmanager
     def span(self, name: str, headers: Mapping[bytes, bytes]) -> Any:
-        carrier = {key: headers[key.encode()].decode("latin-1") for key in _CARRIED if key.encode() in headers}
+        carrier = {key: headers[key.encode()].decode("latin-1") for key in _TRACE_HEADERS if key.encode() in headers}
         context = self._propagator.extract(carrier)
         with self._tracer.start_as_current_span(name, context=context, kind=self._kind) as span:
             yield span
@@ -55,4 +55,4 @@ class _OpenTelemetry:
         self._provider.shutdown()
 
 
-_CARRIED = ("traceparent", "tracestate")
+_TRACE_HEADERS = ("traceparent", "tracestate")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wine_assets.serving.grpc.generate import PACKAGE, generate
-from wine_assets.serving.grpc.message_reader import PATIENCE
+from wine_assets.serving.grpc.message_reader import MAX_SLOW_READS
 from wine_assets_tests.support.serving.clients import (
     ASK_S,
     found,
@@ -119,18 +119,18 @@ def test_requests_are_counted_as_requests_of_rest_are(both: tuple[Running, str],
 
 
 def test_calls_are_counted_by_method_and_by_how_they_end(both: tuple[Running, str], wire: Any, hostile: Any) -> None:
-    figures = both[0].get("/metrics").body.decode()
+    metrics = both[0].get("/metrics").body.decode()
     names = 'grpc_method="ModelInfer",grpc_service="inference.GRPCInferenceService",grpc_type="UNARY"'
     for code in ("OK", "INVALID_ARGUMENT"):
-        assert f'grpc_server_handled_total{{grpc_code="{code}",{names}}}' in figures
+        assert f'grpc_server_handled_total{{grpc_code="{code}",{names}}}' in metrics
     assert both[0].metric("grpc_server_started_total") == both[0].metric("grpc_server_handled_total")
 
 
 def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(both: tuple[Running, str], wire: Any) -> None:
-    figures = both[0].get("/metrics").body.decode()
+    metrics = both[0].get("/metrics").body.decode()
     others = 'grpc_code="UNIMPLEMENTED",grpc_method="other",grpc_service="other",grpc_type="other"'
-    assert f"grpc_server_handled_total{{{others}}}" in figures
-    assert "Nothing" not in figures
+    assert f"grpc_server_handled_total{{{others}}}" in metrics
+    assert "Nothing" not in metrics
 
 
 def test_a_message_that_the_library_finds_too_large_is_counted_as_a_call_that_was_cancelled(tmp_path: Path) -> None:
@@ -183,14 +183,14 @@ def test_many_messages_that_do_not_come_are_waited_for_shortly(tmp_path: Path) -
     """So that they don't fill the memory together; one that comes at once is answered all the same."""
     with speaking_both_ways(tmp_path, 1, "--body-deadline-s", "600") as (server, address):
         with started(ASKING, "slow", address) as client:
-            tell(client, {"row": rows()[0].tolist(), "calls": PATIENCE})
-            server.wait_for(lambda: _begun(server) >= PATIENCE)
+            tell(client, {"row": rows()[0].tolist(), "calls": MAX_SLOW_READS})
+            server.wait_for(lambda: _begun(server) >= MAX_SLOW_READS)
             out, errors = client.communicate("\n", timeout=ASK_S)
         assert client.returncode == 0, errors
     assert json.loads(out) == {
         "one more": "DEADLINE_EXCEEDED: The message of the call has to arrive in 1 s, and didn't.",
         "a good one": "OK",
-        "that wait": str(PATIENCE),
+        "that wait": str(MAX_SLOW_READS),
     }
 
 
@@ -236,8 +236,8 @@ def test_more_calls_than_may_be_at_one_time_are_refused(tmp_path: Path) -> None:
 
 def _begun(server: Running) -> float:
     """Return how many inference requests have begun."""
-    figures = server.get("/metrics").body.decode().splitlines()
-    started_ones = [line for line in figures if line.startswith("grpc_server_started_total") and "ModelInfer" in line]
+    metrics = server.get("/metrics").body.decode().splitlines()
+    started_ones = [line for line in metrics if line.startswith("grpc_server_started_total") and "ModelInfer" in line]
     return sum(float(line.split()[-1]) for line in started_ones)
 
 

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from wine_assets.inference import Predictor
-from wine_assets.serving.data_plane import DataPlane, Served
+from wine_assets.serving.data_plane import DataPlane, LoadedModel
 from wine_assets.serving.grpc.health import Health
 from wine_assets.serving.observability.drift_watch import DriftWatch
 from wine_assets.serving.observability.metrics import Metrics
@@ -104,15 +104,15 @@ def test_who_watches_and_is_gone_without_a_word_is_missed(tmp_path: Path) -> Non
 
 
 def test_a_change_in_the_moment_in_which_one_begins_to_wait_is_not_missed() -> None:
-    plane = DataPlane(Metrics(DriftWatch()), rows_limit=1)
-    plane.served = Served("wine", Predictor(exported(DEFAULT)))
+    data_plane = DataPlane(Metrics(DriftWatch()), rows_limit=1)
+    data_plane.model = LoadedModel("wine", Predictor(exported(DEFAULT)))
 
     async def watch() -> list[Any]:
-        watching = Health(plane).Watch(health_pb2.HealthCheckRequest())
+        watching = Health(data_plane).Watch(health_pb2.HealthCheckRequest())
         first = await anext(watching)
         second = asyncio.ensure_future(anext(watching))
         await asyncio.sleep(0)  # it has found nothing new, and whoever looks for a change hasn't begun to
-        plane.draining = True
+        data_plane.draining = True
         return [first.status, (await asyncio.wait_for(second, 10)).status]
 
     serving = health_pb2.HealthCheckResponse

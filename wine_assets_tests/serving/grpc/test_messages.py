@@ -72,7 +72,7 @@ def test_any_bytes_are_let_through_or_refused(content: bytes) -> None:
 @pytest.mark.parametrize("field", ["inputs", "outputs", "raw_input_contents"])
 def test_the_last_part_that_is_let_through_is_the_sixty_fourth(field: str) -> None:
     message = pb2.ModelInferRequest()
-    for _ in range(wire.MANY):
+    for _ in range(wire.MAX_FIELDS):
         getattr(message, field).append(b"") if field.startswith("raw") else getattr(message, field).add()
     wire.check(message.SerializeToString())
     message.id = "one more"

@@ -7,8 +7,8 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from wine_assets.serving.http.allowed_hosts import Hosts
-from wine_assets.serving.http.body_memory import SMALL_BYTES, Budget
+from wine_assets.serving.http.allowed_hosts import AllowedHosts
+from wine_assets.serving.http.body_memory import SMALL_BYTES, BodyMemory
 from wine_assets.serving.http.connection import LimitedConnection, Limits
 
 BODY = 2 * SMALL_BYTES
@@ -30,7 +30,7 @@ class Slow:
         await send({"type": "http.response.body", "body": body[:1]})
 
 
-async def _served(budget: Budget, slow: Slow) -> asyncio.Server:
+async def _served(body_memory: BodyMemory, slow: Slow) -> asyncio.Server:
     limits = Limits(
         header_bytes=1 << 15,
         body_bytes=2 * BODY,
@@ -38,9 +38,9 @@ async def _served(budget: Budget, slow: Slow) -> asyncio.Server:
         body_deadline_s=60,
         idle_s=60,
         connections=10,
-        budget=budget,
-        hosts=Hosts(frozenset({"localhost"})),
-        refused=lambda _: None,
+        body_memory=body_memory,
+        allowed_hosts=AllowedHosts(frozenset({"localhost"})),
+        on_rejection=lambda _: None,
     )
     config, state = uvicorn.Config(slow, http="httptools", lifespan="off", log_config=None), ServerState()
     config.load()
@@ -59,11 +59,11 @@ async def _sent(port: int, requests: int) -> tuple[asyncio.StreamReader, asyncio
 
 
 async def _whole_bodies_count() -> None:
-    budget, slow = Budget(3 * BODY), Slow()
-    async with await _served(budget, slow) as server:
+    body_memory, slow = BodyMemory(3 * BODY), Slow()
+    async with await _served(body_memory, slow) as server:
         port = server.sockets[0].getsockname()[1]
         first, writer = await _sent(port, 3)  # one that is answered, and two that wait for it
-        while budget._taken < 3 * BODY:  # noqa: ASYNC110 - there is nothing else that says so
+        while body_memory.allocated < 3 * BODY:  # noqa: ASYNC110 - there is nothing else that says so
             await asyncio.sleep(0.01)
         assert slow.asked == 1
         second, other = await _sent(port, 1)
@@ -72,21 +72,21 @@ async def _whole_bodies_count() -> None:
         assert [await _answer(first) for _ in range(3)] == [b"x", b"x", b"x"]
         writer.close()
         other.close()
-        while budget._taken:  # noqa: ASYNC110 - likewise
+        while body_memory.allocated:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.01)
 
 
 async def _those_who_go_take_nothing_along() -> None:
-    budget, slow = Budget(8 * BODY), Slow()
-    async with await _served(budget, slow) as server:
+    body_memory, slow = BodyMemory(8 * BODY), Slow()
+    async with await _served(body_memory, slow) as server:
         _, writer = await _sent(server.sockets[0].getsockname()[1], 4)
-        while budget._taken < 4 * BODY:  # noqa: ASYNC110 - likewise
+        while body_memory.allocated < 4 * BODY:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.01)
         writer.transport.abort()
-        while budget._taken > BODY:  # noqa: ASYNC110 - likewise
+        while body_memory.allocated > BODY:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.01)
         slow.may_answer.set()
-        while budget._taken:  # noqa: ASYNC110 - likewise
+        while body_memory.allocated:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.01)
 
 

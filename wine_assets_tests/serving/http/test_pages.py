@@ -11,10 +11,8 @@ import pytest
 
 from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets.serving.data_plane import DataPlane, Served
+from wine_assets.serving.data_plane import LoadedModel
 from wine_assets.serving.http import pages
-from wine_assets.serving.observability.drift_watch import DriftWatch
-from wine_assets.serving.observability.metrics import Metrics
 from wine_assets_tests.support.serving.models import content_of, manifest_for, point, promote, put
 from wine_assets_tests.support.serving.server_process import Client, Reply, Running, running
 from wine_assets_tests.support.wine_frames import DEFAULT, exported
@@ -93,6 +91,4 @@ def test_text_of_a_manifest_stays_text(repository: ModelRepository, log: Path) -
 
 
 def test_a_model_without_a_manifest_has_no_ranges_to_show() -> None:
-    plane = DataPlane(Metrics(DriftWatch()), rows_limit=1)
-    plane.served = Served("wine", Predictor(exported(DEFAULT)))
-    assert _block(Reply(200, {}, pages.index(plane)))["features"] == []
+    assert _block(Reply(200, {}, pages.index(LoadedModel("wine", Predictor(exported(DEFAULT))))))["features"] == []

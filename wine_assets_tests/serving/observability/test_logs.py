@@ -52,9 +52,9 @@ def _by_id(server: Running) -> dict[str, dict[str, Any]]:
 
 
 def test_a_server_says_where_it_listens_and_what_it_serves(own: Running) -> None:
-    listening, served = own.log()[:2]
+    listening, model = own.log()[:2]
     assert (listening["message"], listening["address"]) == ("Listening.", own.address)
-    assert (served["message"], served["version"], len(served["sha256"])) == ("A model is served.", "1", 64)
+    assert (model["message"], model["version"], len(model["sha256"])) == ("A model is served.", "1", 64)
     for line in own.log():
         assert line.keys() >= {"time", "level", "logger", "message"}
         assert line["time"].endswith("+00:00")

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from wine_assets.inference import Predictor
-from wine_assets.serving.data_plane import Served
-from wine_assets.serving.observability.drift_watch import LEAST_ROWS, WINDOW_ROWS, DriftWatch
+from wine_assets.serving.data_plane import LoadedModel
+from wine_assets.serving.observability.drift_watch import MIN_ROWS, WINDOW_ROWS, DriftWatch
 from wine_assets.serving.observability.metrics import Metrics
 from wine_assets_tests.support.serving.models import KINDS, manifest_for, named_rows, request, rows
 from wine_assets_tests.support.serving.server_process import Client, Running
@@ -90,80 +90,80 @@ def test_the_figures_are_text_that_prometheus_reads(client: Client) -> None:
 
 
 @pytest.fixture
-def served() -> Served:
+def model() -> LoadedModel:
     from wine_assets.inference import manifest
 
     content = exported(KINDS[0])
-    return Served("wine", Predictor(content, manifest=manifest.decode(manifest_for(content)), version=1))
+    return LoadedModel("wine", Predictor(content, manifest=manifest.decode(manifest_for(content)), version=1))
 
 
-def test_inputs_as_in_training_have_not_drifted(served: Served) -> None:
+def test_inputs_as_in_training_have_not_drifted(model: LoadedModel) -> None:
     watch = DriftWatch()
-    watch.add(served, rows())
+    watch.add(model, rows())
     assert max(watch.update().values()) < 0.01
-    assert watch.update().keys() == {*served.features}
+    assert watch.update().keys() == {*model.features}
 
 
-def test_a_feature_that_moved_is_told_from_those_that_did_not(served: Served) -> None:
+def test_a_feature_that_moved_is_told_from_those_that_did_not(model: LoadedModel) -> None:
     watch = DriftWatch()
     moved = rows().copy()
     moved[:, 0] += 3
     for _ in range(10):
-        watch.add(served, moved)
+        watch.add(model, moved)
     found = watch.update()
     assert found["alcohol"] > 1
     assert max(value for name, value in found.items() if name != "alcohol") < 0.01
 
 
-def test_a_few_rows_tell_nothing_about_drift(served: Served) -> None:
+def test_a_few_rows_tell_nothing_about_drift(model: LoadedModel) -> None:
     watch = DriftWatch()
     assert watch.update() == {}
-    watch.add(served, rows()[: LEAST_ROWS - 1])
+    watch.add(model, rows()[: MIN_ROWS - 1])
     assert watch.update() == {}
-    watch.add(served, rows()[:1])
+    watch.add(model, rows()[:1])
     assert watch.update() != {}
 
 
-def test_old_rows_are_forgotten(served: Served) -> None:
+def test_old_rows_are_forgotten(model: LoadedModel) -> None:
     watch = DriftWatch()
     moved = rows().copy()
     moved[:, 0] += 3
     for _ in range(60):
-        watch.add(served, moved)
+        watch.add(model, moved)
     assert watch.update()["alcohol"] > 1
     for _ in range(30 * 60):
-        watch.add(served, rows())
+        watch.add(model, rows())
         found = watch.update()
     assert found["alcohol"] < 0.01
     assert watch.rows < 2 * WINDOW_ROWS
 
 
-def test_what_is_remembered_of_requests_is_bounded(served: Served) -> None:
+def test_what_is_remembered_of_requests_is_bounded(model: LoadedModel) -> None:
     watch = DriftWatch()
     many = np.tile(rows(), (60, 1))
     for _ in range(2000):
-        watch.add(served, many)
+        watch.add(model, many)
     assert sum(kept.nbytes for _, kept in watch._recent) < 16 << 20
     assert all(kept.base is None for _, kept in watch._recent)
 
 
-def test_another_model_is_another_beginning(served: Served) -> None:
+def test_another_model_is_another_beginning(model: LoadedModel) -> None:
     watch = DriftWatch()
-    watch.add(served, rows())
+    watch.add(model, rows())
     assert watch.update() != {}
-    watch.add(Served("wine", served.predictor), rows()[:1])
+    watch.add(LoadedModel("wine", model.predictor), rows()[:1])
     assert watch.update() == {}
 
 
-def test_the_drift_of_a_model_is_told_no_more_when_another_one_is_served(served: Served) -> None:
+def test_the_drift_of_a_model_is_told_no_more_when_another_one_is_served(model: LoadedModel) -> None:
     metrics = Metrics(DriftWatch())
-    metrics.loaded(served, 1.0)
-    metrics.answered(served, rows())
+    metrics.set_model(model, 1.0)
+    metrics.count_success(model, rows())
     metrics.update_drift()
-    assert b"wine_input_drift_psi{" in metrics.exposed()
-    metrics.loaded(Served("wine", served.predictor), 2.0)
+    assert b"wine_input_drift_psi{" in metrics.exposition()
+    metrics.set_model(LoadedModel("wine", model.predictor), 2.0)
     metrics.update_drift()
-    assert b"wine_input_drift_psi{" not in metrics.exposed()
+    assert b"wine_input_drift_psi{" not in metrics.exposition()
 
 
 def test_what_a_person_tries_on_the_page_is_no_input(own: Running) -> None:

@@ -125,7 +125,7 @@ def test_a_collector_that_is_not_there_keeps_nobody_waiting(repository: ModelRep
 
 def test_without_an_endpoint_nothing_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    assert telemetry.tracing() is None
+    assert telemetry.start_tracing() is None
 
 
 def test_an_endpoint_without_the_extra_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,4 +134,4 @@ def test_an_endpoint_without_the_extra_is_refused_by_its_name(monkeypatch: pytes
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(MissingExtraError, match=r"telemetry"):
-        telemetry.tracing()
+        telemetry.start_tracing()
