@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import measure
+from http_load import require_wrk
 from measure import Figure
 
 HERE = Path(__file__).resolve().parent
@@ -24,6 +25,7 @@ NAMES = (
 def main() -> None:
     """Measure everything, print what was measured, and then fail if a script did."""
     arguments = measure.command_line(None)
+    require_wrk()  # before the first measurement, not half an hour into the run
     measured = {name: _measured(name, arguments) for name in NAMES}
     failed = [name for name, figures in measured.items() if figures is None]
     if failed:

@@ -1,4 +1,4 @@
-"""The load that HTTP servers are put under: wrk with 16 connections that send one request again and again."""
+"""The load for HTTP servers: wrk with 16 connections that send one request repeatedly."""
 
 import json
 import shutil
@@ -53,8 +53,16 @@ class Served:
     p99_ms: float
 
 
+def require_wrk() -> str:
+    """Return the path of wrk; end the program if it isn't installed."""
+    command = shutil.which("wrk")
+    if command is None:
+        raise SystemExit("The benchmarks of HTTP need wrk, which is not installed. Install it: apt-get install wrk.")
+    return command
+
+
 def put_under_load(ask: Ask) -> Served:
-    """Send requests for some seconds, and fail unless all were answered with status 200."""
+    """Send requests for some seconds, and fail unless every response has status 200."""
     before = ask.server.cpu_seconds()
     measured = _wrk(ask)
     cpu = ask.server.cpu_seconds() - before
@@ -65,9 +73,6 @@ def put_under_load(ask: Ask) -> Served:
 
 
 def _wrk(ask: Ask) -> dict[str, float]:
-    command = shutil.which("wrk")
-    if command is None:
-        raise SystemExit("wrk was not found; install it, as `apt-get install wrk` does, then run this again")
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as name:
         folder = Path(name)
         headers = "\n".join(f"wrk.headers[{json.dumps(key)}] = {json.dumps(to)}" for key, to in ask.headers.items())
@@ -75,7 +80,7 @@ def _wrk(ask: Ask) -> dict[str, float]:
         (folder / "body").write_bytes(ask.body)
         (folder / "load.lua").write_text(script)
         asked: list[str | Path] = [
-            command,
+            require_wrk(),
             "-t1",
             f"-c{CONNECTIONS}",
             f"-d{SECONDS}s",

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import measure
 import mlserver_peer
 import reference_model
-from http_load import Ask, Served, put_under_load
+from http_load import Ask, Served, put_under_load, require_wrk
 from measure import Figure, Item
 from server_process import ServerProcess, free_ports, serving
 
@@ -49,6 +49,7 @@ class Servers(NamedTuple):
 
 def figures(runs: int) -> list[Figure]:
     """Put the servers under load in turns, after one unmeasured round."""
+    require_wrk()
     note = mlserver_peer.prepare()
     with tempfile.TemporaryDirectory(prefix="wine-bench-") as folder, _servers(Path(folder)) as servers:
         asks = _asks(servers)
