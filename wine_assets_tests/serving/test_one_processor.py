@@ -122,5 +122,5 @@ def test_a_server_of_both_transports_on_one_processor_answers_with_at_most_four_
     with speaking_both_ways(tmp_path, 1, within=limit) as (server, address):
         assert _is_limited(server, limit)
         _keep_busy(server, ModelRepository(tmp_path / "wine"))
-        assert found("grpc_asking", "good", address, given=rows()[0].tolist()) == "OK"
+        assert found("grpc_client", "good", address, given=rows()[0].tolist()) == "OK"
         assert len([name for name in _threads(server) if not name.startswith(OF_GRPC)]) <= THREADS

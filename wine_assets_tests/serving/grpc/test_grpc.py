@@ -24,7 +24,7 @@ from wine_assets_tests.support.serving.models import rows
 from wine_assets_tests.support.serving.server_process import Running
 
 ROOT = Path(__file__).parents[3]
-ASKING = "grpc_asking"
+ASKING = "grpc_client"
 CALLS = 20
 UNREADABLE = "INVALID_ARGUMENT: The message can't be read as inference.ModelInferRequest. Send one that is."
 

@@ -19,7 +19,7 @@ from wine_assets_tests.support.serving.models import promote, published, rows
 from wine_assets_tests.support.serving.server_process import Running, wait_until
 from wine_assets_tests.support.wine_frames import DEFAULT, exported
 
-WATCHING = "grpc_watching"
+WATCHING = "grpc_watcher"
 SERVICE = "inference.GRPCInferenceService"
 CALLS = 20
 STOPS = "UNAVAILABLE: The server stops. Watch another one."

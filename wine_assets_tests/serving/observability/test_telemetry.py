@@ -17,7 +17,7 @@ from wine_assets_tests.support.serving.server_process import running
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CALLS = 5
-"""Those of `grpc_asking.traced`."""
+"""Those of `grpc_client.traced`."""
 
 
 class Collector(http.server.ThreadingHTTPServer):
@@ -90,7 +90,7 @@ def test_calls_over_grpc_become_spans_as_requests_do(tmp_path: Path, collector: 
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     with speaking_both_ways(tmp_path, 1, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (server, address):
         given = {"row": rows()[0].tolist(), "traceparent": f"00-{TRACE}-{PARENT}-01"}
-        answers = found("grpc_asking", "traced", address, given=given)
+        answers = found("grpc_client", "traced", address, given=given)
         assert [answer.partition(":")[0] for answer in answers] == ["OK", "NOT_FOUND", "INVALID_ARGUMENT"]
         server.wait_for(lambda: server.metric("grpc_server_handled_total") == CALLS)
         assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""Calls that clients of others don't make: `grpc_asking.py WHAT ADDRESS < given.json` prints what came of them."""
+"""Calls that clients of others don't make: `grpc_client.py WHAT ADDRESS < given.json` prints what came of them."""
 
 import json
 import sys

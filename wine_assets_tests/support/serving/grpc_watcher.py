@@ -1,4 +1,4 @@
-"""Watchers of gRPC's health: `grpc_watching.py HOW ADDRESS < given.json` prints what they are told, line by line."""
+"""Watchers of gRPC's health: `grpc_watcher.py HOW ADDRESS < given.json` prints what they are told, line by line."""
 
 import json
 import sys
