@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from wine_assets_tests.browser.server import Server, running_server
+from wine_assets_tests.support.dagster_server import Server, running_server
 
 _PATIENCE_MS = 60_000
 """How long a page may take on a busy machine."""

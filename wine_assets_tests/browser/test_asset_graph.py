@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FloatRect, Page, expect
 
-from wine_assets_tests.browser.person import (
+from wine_assets_tests.support.browser_user import (
     ASSETS,
     EVERY_ASSET,
     RUN_MS,
@@ -13,7 +13,7 @@ from wine_assets_tests.browser.person import (
     open_launchpad,
     wait_for_success,
 )
-from wine_assets_tests.browser.server import Server
+from wine_assets_tests.support.dagster_server import Server
 
 # One worker runs all of them when tests are distributed by groups, so that there is one server to start. The first
 # test waits for it, and for runs beside other tests on a busy machine.

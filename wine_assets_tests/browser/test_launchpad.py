@@ -3,8 +3,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from wine_assets_tests.browser.person import ASSETS, editor, launch, open_launchpad, open_page, wait_for_success
-from wine_assets_tests.browser.server import Server
+from wine_assets_tests.support.browser_user import ASSETS, editor, launch, open_launchpad, open_page, wait_for_success
+from wine_assets_tests.support.dagster_server import Server
 
 # One worker runs all of them when tests are distributed by groups, so that there is one server to start. The first
 # test waits for it, and for runs beside other tests on a busy machine.

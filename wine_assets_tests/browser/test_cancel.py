@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from wine_assets_tests.browser.server import Server, running_server
+from wine_assets_tests.support.dagster_server import Server, running_server
 from wine_assets_tests.support.processes import eventually
 
 # One worker runs all of them when tests are distributed by groups, so that there is one server to start.
