@@ -1,4 +1,4 @@
-"""Publishers and promoters that are killed at random moments, while somebody reads.
+"""Publishers and promoters that are killed at random points of their work, while somebody reads.
 
     python -m wine_assets_tests.support.repository_killer REPOSITORY SOURCE KILLS SEED
 
@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,7 +24,9 @@ from wine_assets.inference.repository_reader import LOG, VERSIONS, StoredModel
 WRITERS = 2
 """That are at work, and killed, at the same time."""
 CYCLES = 1.5
-"""A writer is killed at a random moment of so many times what a publish and a promotion take."""
+"""A writer is killed at a random one of the events in so many times a publish and a promotion."""
+_EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "fcntl.flock"}
+"""Python's audit events that count: what opens, moves or locks a file."""
 KEPT = 5
 EVERY = 5
 
@@ -51,19 +52,33 @@ class Found:
     versions_read: int = 0
 
 
+class Progress:
+    """How many events there were in this process, and at which of them it kills itself."""
+
+    count = 0
+    last: int | None = None
+
+    @classmethod
+    def on_event(cls, name: str, _: object) -> None:
+        """Count an event just before it happens; Python calls this for each."""
+        if name in _EVENTS:
+            if cls.count == cls.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            cls.count += 1
+
+
 @dataclass(frozen=True)
 class Writer:
-    """A process that publishes and promotes, on and on, and tells each move when it was made."""
+    """A process that publishes and promotes, on and on, until it kills itself, and tells each move that it made."""
 
     process: int
     told: int
 
-    def killed(self) -> list[str]:
-        """Kill it; return what it told, or raise when it had ended by itself."""
-        os.kill(self.process, signal.SIGKILL)
+    def wait(self) -> list[str]:
+        """Wait until it has killed itself; return what it told, or raise when it ended otherwise."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         if status != -signal.SIGKILL:
-            raise AssertionError(f"a writer ended by itself with {status}")
+            raise AssertionError(f"a writer ended with {status}")
         told = _all(self.told).decode()
         os.close(self.told)
         return told.split("\n")[1:-1]  # what comes first is that it began
@@ -74,13 +89,14 @@ def main(folder: str, source: str, kills: int, seed: int) -> Found:
     repository, models = ModelRepository(folder), [ModelRepository(source).read(number) for number in (1, 2)]
     found = Found()
     stop, told = _reading(repository)
-    moments = random.Random(seed)  # noqa: S311 - when to kill is no secret
-    cycle_s = _tidied(repository, models[0], found)
+    points = random.Random(seed)  # noqa: S311 - when to kill is no secret
+    sys.addaudithook(Progress.on_event)
+    cycle = _tidied(repository, models[0], found)
     while found.kills < kills:
-        _round(repository, models, sorted(moments.uniform(0, CYCLES * cycle_s) for _ in range(WRITERS)), found)
+        _round(repository, models, [points.randrange(round(CYCLES * cycle)) for _ in range(WRITERS)], found)
         if found.rounds % EVERY == 0:
             found.wrong += _wrong_versions(repository)
-            cycle_s = _tidied(repository, models[0], found)
+            cycle = _tidied(repository, models[0], found)
             repository.prune(KEPT)
     _tidied(repository, models[0], found)
     found.published = max(repository.versions())
@@ -90,14 +106,11 @@ def main(folder: str, source: str, kills: int, seed: int) -> Found:
     return found
 
 
-def _round(repository: ModelRepository, models: list[StoredModel], moments: list[float], found: Found) -> None:
-    """Start writers, kill each at its moment, and look at what they left."""
+def _round(repository: ModelRepository, models: list[StoredModel], points: list[int], found: Found) -> None:
+    """Start writers, each of which kills itself at its event, and look at what they left."""
     before, there = repository.champion(), {*repository.versions()}
-    writers = [_writing(repository, models) for _ in moments]
-    began, told = time.monotonic(), []
-    for writer, moment in zip(writers, moments, strict=True):
-        time.sleep(max(0, began + moment - time.monotonic()))
-        told += writer.killed()
+    writers = [_writing(repository, models, point) for point in points]
+    told = [line for writer in writers for line in writer.wait()]
     found.rounds += 1
     found.kills += len(writers)
     found.acknowledged += len(told)
@@ -111,12 +124,13 @@ def _round(repository: ModelRepository, models: list[StoredModel], moments: list
     ]
 
 
-def _writing(repository: ModelRepository, models: list[StoredModel]) -> Writer:
+def _writing(repository: ModelRepository, models: list[StoredModel], point: int) -> Writer:
     """Start a writer; return it once it is at work."""
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a process with threads can't be forked"
     parent, (told, tell) = os.getpid(), os.pipe()
     process = os.fork()
     if process == 0:
+        Progress.count, Progress.last = 0, point
         _write_on_and_on(repository, models, parent, tell)
     os.close(tell)
     assert os.read(told, 1) == b"\n"
@@ -149,14 +163,14 @@ def _told(move: Promotion) -> str:
     return f"{move.serial} {move.version} {move.by}"
 
 
-def _tidied(repository: ModelRepository, model: StoredModel, found: Found) -> float:
-    """Publish and promote without being killed, which leaves nothing hidden; return how many seconds it took."""
-    began = time.monotonic()
+def _tidied(repository: ModelRepository, model: StoredModel, found: Found) -> int:
+    """Publish and promote without being killed, which leaves nothing hidden; return how many events there were."""
+    before = Progress.count
     move = _written(repository, model)
-    took_s = time.monotonic() - began
+    events = Progress.count - before
     left = [f"{path} is left" for path in _hidden(repository)]
     found.wrong += [*left, *_wrong(repository, [_told(move)] if move else ["no move"])]
-    return took_s
+    return events
 
 
 def _reading(repository: ModelRepository) -> tuple[int, int]:
