@@ -1,12 +1,13 @@
 """The backend `steps` with a process for each step, as Dagster's multiprocess executor has it."""
 
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
-import psutil
 import pytest
 
 from wine_assets import settings
@@ -16,8 +17,9 @@ from wine_assets.orchestration.instance import quiet_instance
 from wine_assets_tests.support.processes import eventually
 
 SEARCH = "hyperparameter_search"
-FITS = [1000, 1001, 1002, 200_000, 200_001]
-"""Iterations of each trial; a fold of the last ones takes 4 s."""
+FITS = [1000, 1001, 1002, 50_000, 50_001]
+"""Iterations of each trial; the last two take seconds, in which their step is killed."""
+LONG_STEP = f"{SEARCH}.run_chunk[trials_3_to_4]"
 CONFIG: dict[str, Any] = {
     "strategy": {"grid": {}},
     "space": {
@@ -45,41 +47,33 @@ def ran(home: settings.Home, backend: dict[str, Any]) -> tuple[list[dg.DagsterEv
     return list(result.all_events), pd.read_parquet(str(record.asset_materialization.metadata["path"].value))
 
 
-def kill_the_step_of_long_trials(home: settings.Home) -> None:
-    """Kill it once a process beside it has run its own trials."""
+def kill_the_long_step(home: settings.Home) -> None:
+    """Kill the process of the step with the long trials as soon as Dagster has on record that it began."""
+    with quiet_instance(home) as instance:
 
-    def lines() -> list[bytes]:
-        return [line for path in home.searches.glob("*/journal.jsonl") for line in path.read_bytes().splitlines()]
+        def process_of_the_step() -> int | None:
+            logs = [
+                instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START) for run in instance.get_runs()
+            ]
+            events = [entry.dagster_event for entries in logs for entry in entries if entry.step_key == LONG_STEP]
+            return events[0].pid if events and events[0] else None
 
-    def last_step() -> psutil.Process | None:
-        steps = [child for child in psutil.Process().children() if _is_step(child)]
-        return steps[0] if len(steps) == 1 else None
-
-    eventually(lambda: len(lines()) >= len(FITS) - 2)
-    step = eventually(last_step)
-    assert step is not None
-    step.kill()
-
-
-def _is_step(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
+        pid = eventually(process_of_the_step)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.timeout(600)
-def test_a_step_whose_process_is_killed_is_run_again_and_the_search_is_what_the_pool_makes_of_it(
-    home: settings.Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_step_is_run_again(home: settings.Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is then what the pool makes of it in one process."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv(settings.EXECUTOR_VARIABLE, "multiprocess")
-    killer = threading.Thread(target=kill_the_step_of_long_trials, args=(home,))
+    killer = threading.Thread(target=kill_the_long_step, args=(home,))
     killer.start()
     events, table = ran(home, {"steps": {"chunk_trials": 3}})
     killer.join()
     again = [event.step_key for event in events if event.is_step_up_for_retry]
-    assert again == [f"{SEARCH}.run_chunk[trials_3_to_4]"]
+    assert again == [LONG_STEP]
     monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "pool"))
     monkeypatch.setenv(settings.EXECUTOR_VARIABLE, "in_process")
     _, alone = ran(settings.home(), {"pool": {"workers": 1}})

@@ -17,9 +17,14 @@ from typing import Any
 
 import psutil
 
+from wine_assets import settings
+from wine_assets.orchestration.instance import prepare
+
 REPOSITORY = Path(__file__).parents[2]
 _START_S = 240
 _STOP_S = 30
+_ANSWER_S = 120
+_RUN_S = 300
 
 _ASSETS = """{
   assetNodes {
@@ -88,17 +93,21 @@ class Server:
         asked = self._ask(_TERMINATE, run=run)["terminateRun"]
         assert asked["__typename"] == "TerminateRunSuccess", asked
 
+    def wait_for_status(self, run: str, status: str) -> None:
+        """Wait until a run has a status."""
+        end = time.monotonic() + _RUN_S
+        while (now := self.runs()[run][0]) != status:
+            assert time.monotonic() < end, f"the run is {now}, not {status}"
+            time.sleep(0.5)
+
     @property
     def home(self) -> Path:
         """The project's home."""
         return Path(self.environment["WINE_ASSETS_HOME"])
 
-    def processes(self) -> Iterator[psutil.Process]:
-        """Yield every process of this home: servers, daemons and runs, but for one that Python keeps of its own."""
-        for process in _processes_of(self.home):
-            with contextlib.suppress(psutil.Error):
-                if "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):
-                    yield process
+    def processes(self) -> set[psutil.Process]:
+        """Return every process of this home: servers, daemons and runs, but for one that Python keeps of its own."""
+        return {process for process in _processes_of(self.home) if not _is_resource_tracker(process)}
 
     def command(self, *arguments: str) -> None:
         """Run `wine-assets` on the same home."""
@@ -117,7 +126,7 @@ class Server:
         request = urllib.request.Request(  # noqa: S310 - the URL is ours
             f"{self.url}/graphql", asked, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request, timeout=_ANSWER_S) as response:  # noqa: S310 - likewise
             return json.load(response)["data"]
 
 
@@ -125,10 +134,11 @@ class Server:
 def running_server(folder: Path) -> Iterator[Server]:
     """Start `dagster dev` as a person does who has the repository, yield where it answers, and stop it."""
     port = _free_port()
-    home = folder / "home"
-    environment = os.environ | {"WINE_ASSETS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    home = settings.Home(folder / "home")
+    prepare(home)
+    _look_often_for_dead_runs(home.dagster / "dagster.yaml")
+    environment = os.environ | {"WINE_ASSETS_HOME": str(home.path), "DAGSTER_HOME": str(home.dagster)}
     server = Server(f"http://127.0.0.1:{port}", environment)
-    server.command("home")
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
     with (
         (folder / "dagster-dev.log").open("wb") as log,
@@ -140,7 +150,15 @@ def running_server(folder: Path) -> Iterator[Server]:
             _wait_until_it_answers(server, process, Path(log.name))
             yield server
         finally:
-            _stop(process, home)
+            _stop(process, home.path)
+
+
+def _look_often_for_dead_runs(configuration: Path) -> None:
+    """Have the daemon look every 2 s whether a run's process is there; it does so every 120 s by default."""
+    section = "run_monitoring:\n"
+    text = configuration.read_text()
+    assert section in text
+    configuration.write_text(text.replace(section, f"{section}  poll_interval_seconds: 2\n"))
 
 
 def _asset(node: Mapping[str, Any]) -> Asset:
@@ -174,6 +192,13 @@ def _stop(process: "subprocess.Popen[bytes]", home: Path) -> None:
     for one in stubborn:
         one.kill()
     psutil.wait_procs(stubborn, timeout=_STOP_S)
+
+
+def _is_resource_tracker(process: psutil.Process) -> bool:
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return True
 
 
 def _processes_of(home: Path) -> Iterator[psutil.Process]:
