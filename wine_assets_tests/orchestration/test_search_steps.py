@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ def search_job() -> dg.JobDefinition:
     return build_definitions().resolve_job_def("search_job")
 
 
+def make_data(home: settings.Home) -> None:
+    """Make what the search reads, in this process."""
+    with quiet_instance(home) as instance:
+        assert build_definitions().resolve_job_def("data_job").execute_in_process(instance=instance).success
+
+
 def ran(home: settings.Home, backend: dict[str, Any]) -> tuple[list[dg.DagsterEvent], pd.DataFrame]:
     with quiet_instance(home) as instance:
-        result = dg.execute_job(dg.reconstructable(search_job), instance, run_config=CONFIG | {"backend": backend})
+        job, config = dg.reconstructable(search_job), CONFIG | {"backend": backend}
+        result = dg.execute_job(job, instance, run_config=config, asset_selection=[dg.AssetKey(SEARCH)])
         assert result.success
         record = data_versions.latest(instance, dg.AssetKey(SEARCH))
     assert record is not None
@@ -52,6 +60,7 @@ def kill_the_long_step(home: settings.Home) -> None:
     with quiet_instance(home) as instance:
 
         def process_of_the_step() -> int | None:
+            time.sleep(0.1)
             logs = [
                 instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START) for run in instance.get_runs()
             ]
@@ -66,6 +75,7 @@ def kill_the_long_step(home: settings.Home) -> None:
 @pytest.mark.timeout(600)
 def test_killed_step_is_run_again(home: settings.Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search is then what the pool makes of it in one process."""
+    make_data(home)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv(settings.EXECUTOR_VARIABLE, "multiprocess")
     killer = threading.Thread(target=kill_the_long_step, args=(home,))
@@ -76,6 +86,7 @@ def test_killed_step_is_run_again(home: settings.Home, tmp_path: Path, monkeypat
     assert again == [LONG_STEP]
     monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "pool"))
     monkeypatch.setenv(settings.EXECUTOR_VARIABLE, "in_process")
+    make_data(settings.home())
     _, alone = ran(settings.home(), {"pool": {"workers": 1}})
     told = ["seconds", "memory_mib"]
     pd.testing.assert_frame_equal(table.drop(columns=told), alone.drop(columns=told))
