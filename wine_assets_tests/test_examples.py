@@ -1,5 +1,6 @@
 """The examples, run as users run them."""
 
+import contextlib
 import json
 import re
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from wine_assets.inference import ModelRepository, Predictor
+from wine_assets_tests.support.processes import PATIENCE_S
 from wine_assets_tests.support.published_models import publishable
 from wine_assets_tests.support.wine_frames import wine
 
@@ -22,8 +24,24 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 ROWS: list[dict[str, Any]] = json.loads(wine().drop(columns="target").to_json(orient="records"))
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """A repository of one version, for tests that only look."""
+    repository = ModelRepository(tmp_path_factory.mktemp("models") / "wine")
+    publishable(1.0).release(repository)
+    return repository
+
+
+@pytest.fixture(scope="module")
+def service(repository: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running service, for tests that only ask."""
+    with running_service(repository, tmp_path_factory.mktemp("service") / "messages") as address:
+        yield address
+
+
 @pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
+def own_repository(tmp_path: Path) -> ModelRepository:
+    """A repository of one version that the test may release others in."""
     repository = ModelRepository(tmp_path / "wine")
     publishable(1.0).release(repository)
     return repository
@@ -31,13 +49,19 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 @pytest.fixture
 def messages(tmp_path: Path) -> Path:
-    """The file of the running service's messages."""
+    """The file of the messages of the test's own service."""
     return tmp_path / "messages"
 
 
 @pytest.fixture
-def service(repository: ModelRepository, messages: Path) -> Iterator[str]:
-    """The address of a running service."""
+def own_service(own_repository: ModelRepository, messages: Path) -> Iterator[str]:
+    """The address of a running service of the test's own."""
+    with running_service(own_repository, messages) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running_service(repository: ModelRepository, messages: Path) -> Iterator[str]:
     command = [sys.executable, str(EXAMPLES / "service.py"), str(repository.folder), "--port", "0"]
     with (
         messages.open("w") as stderr,
@@ -49,7 +73,7 @@ def service(repository: ModelRepository, messages: Path) -> Iterator[str]:
 
 
 def _post(url: str, body: Any) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=PATIENCE_S) as answer:  # noqa: S310
         return json.load(answer)
 
 
@@ -57,7 +81,7 @@ def test_service_port_taken(service: str, repository: ModelRepository) -> None:
     """A service whose port is taken exits with a sentence."""
     port = service.rpartition(":")[2]
     command = [sys.executable, str(EXAMPLES / "service.py"), str(repository.folder), "--port", port]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
     assert re.fullmatch(rf"Port {port} of 127\.0\.0\.1 can't be had \(.*\)\. Give another --port\.\n", done.stderr)
 
@@ -88,43 +112,43 @@ def test_service_answers(service: str, repository: ModelRepository) -> None:
 def test_service_refuses_body(service: str, body: bytes, sentence: str) -> None:
     """A body that is no row gets status 400 and a sentence."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(urllib.request.Request(service, body), timeout=30)  # noqa: S310
+        urllib.request.urlopen(urllib.request.Request(service, body), timeout=PATIENCE_S)  # noqa: S310
     assert refused.value.code == 400
     assert sentence in json.load(refused.value)["error"]
 
 
-def test_service_follows_champion(service: str, repository: ModelRepository) -> None:
+def test_service_follows_champion(own_service: str, own_repository: ModelRepository) -> None:
     """The service uses a newly released version without a restart."""
-    publishable(0.01).release(repository)
-    deadline = time.monotonic() + 30
-    while _post(service, ROWS[0])["version"] != 2:
+    publishable(0.01).release(own_repository)
+    deadline = time.monotonic() + PATIENCE_S
+    while _post(own_service, ROWS[0])["version"] != 2:
         assert time.monotonic() < deadline
-    expected = Predictor.load(repository.folder).predict_one(**ROWS[0])
-    assert _post(service, ROWS[0])["probabilities"] == pytest.approx(expected.probabilities)
+    expected = Predictor.load(own_repository.folder).predict_one(**ROWS[0])
+    assert _post(own_service, ROWS[0])["probabilities"] == pytest.approx(expected.probabilities)
 
 
-def test_service_keeps_last_champion(service: str, repository: ModelRepository, messages: Path) -> None:
+def test_service_keeps_last_champion(own_service: str, own_repository: ModelRepository, messages: Path) -> None:
     """The service keeps the champion before a damaged one, and uses the next good one."""
-    second = publishable(0.01).release(repository)
-    (repository.folder / "versions" / str(second) / "model.onnx").write_bytes(b"damaged")
-    deadline = time.monotonic() + 30
+    second = publishable(0.01).release(own_repository)
+    (own_repository.folder / "versions" / str(second) / "model.onnx").write_bytes(b"damaged")
+    deadline = time.monotonic() + PATIENCE_S
     while "Version 1 goes on: " not in messages.read_text():
         assert time.monotonic() < deadline
-        assert _post(service, ROWS[0])["version"] == 1
-    publishable(0.1).release(repository)
-    deadline = time.monotonic() + 30
-    while _post(service, ROWS[0])["version"] != 3:
+        assert _post(own_service, ROWS[0])["version"] == 1
+    publishable(0.1).release(own_repository)
+    deadline = time.monotonic() + PATIENCE_S
+    while _post(own_service, ROWS[0])["version"] != 3:
         assert time.monotonic() < deadline
 
 
 def test_service_without_model(tmp_path: Path) -> None:
     """A service without a champion exits with a sentence."""
     command = [sys.executable, str(EXAMPLES / "service.py"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, "has no champion" in done.stderr) == (1, True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(repository: ModelRepository) -> Iterator[str]:
     """The address of a running inference server."""
     command = [
@@ -142,7 +166,7 @@ def server(repository: ModelRepository) -> Iterator[str]:
 
 def _client(rows: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(EXAMPLES / "client.py"), *arguments]
-    return subprocess.run(command, input=rows, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, input=rows, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("way", [[], ["--by-name"]])
@@ -183,7 +207,7 @@ def test_client_closed_output(server: str) -> None:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         process.stdout.close()
-        _, stderr = process.communicate(json.dumps(ROWS[0]), timeout=60)
+        _, stderr = process.communicate(json.dumps(ROWS[0]), timeout=PATIENCE_S)
     assert (process.returncode, stderr) == (0, "")
 
 
