@@ -174,8 +174,10 @@ _STEPS = """
         pd.DataFrame(np.ones((178, 14)), columns=list("abcdefghijklmn")).to_parquet(file)
         assert len(pd.read_parquet(file)) == 178
     def fit():
-        import numpy as np, onnxruntime, skl2onnx, skops.io
+        import numpy as np, onnxruntime, skl2onnx
+        from wine_assets.models.formats import skops_file
         from sklearn.linear_model import LogisticRegression
+        skops_file.import_skops()
         LogisticRegression().fit(np.arange(20.0).reshape(10, 2), [0, 1] * 5)
     def draw():
         import io, matplotlib.figure

@@ -60,7 +60,9 @@ def run(  # noqa: PLR0913 - a command has as many arguments as a user has option
 def materialize(request: job_config.Request, *, force: bool, as_json: bool, debug: bool) -> bool:
     """Materialize what is stale, or all by `force`, and print the result; return whether nothing failed."""
     if force:
-        import skops.io  # noqa: F401 - before Dagster, because it searches all modules loaded so far, again and again
+        from wine_assets.models.formats import skops_file
+
+        skops_file.import_skops()  # before Dagster, because it searches all modules loaded so far, again and again
 
     from wine_assets import settings
     from wine_assets.cli.output import summary, terminal

@@ -1,6 +1,7 @@
 """Estimators on disk, in the skops format: no pickle, and no type that the file itself declares trusted."""
 
 import contextlib
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,30 @@ from wine_assets.errors import ArtifactError
 from wine_assets.files import atomic_path
 
 SUFFIX = ".skops"
+_ADAPTERS = tuple(f"sklearn.externals.array_api_compat.{library}" for library in ("cupy", "dask", "torch"))
+"""Private modules of scikit-learn that import these libraries."""
+
+
+def import_skops() -> Any:
+    """Return `skops.io`, imported without CuPy, Dask and PyTorch.
+
+    To list the estimators that there are, skops imports all modules of scikit-learn. Its adapters to these libraries
+    have none. PyTorch costs a cold run seconds, and a low memory limit could leave it half imported.
+    """
+    hidden = [name for name in _ADAPTERS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes their import fail
+    try:
+        import skops.io
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    return skops.io
 
 
 def save(estimator: Any, path: Path) -> None:
     """Write a fitted scikit-learn estimator to `path`, atomically."""
-    import skops.io
-
     with atomic_path(path) as temporary:
-        skops.io.dump(estimator, temporary)
+        import_skops().dump(estimator, temporary)
 
 
 def load(path: Path, trusted: Collection[str] = ()) -> Any:
@@ -30,10 +47,9 @@ def load(path: Path, trusted: Collection[str] = ()) -> Any:
             f"{path} holds types that this project doesn't write: {', '.join(sorted(untrusted))}. "
             "Don't load it; materialize wine_model again."
         )
-    import skops.io
-
+    skops = import_skops()
     with _read_in_sentences(path):
-        return skops.io.load(path, trusted=[*trusted])
+        return skops.load(path, trusted=[*trusted])
 
 
 def untrusted_types(path: Path) -> set[str]:
@@ -41,10 +57,9 @@ def untrusted_types(path: Path) -> set[str]:
 
     Raise ArtifactError for a file that is missing or damaged.
     """
-    import skops.io
-
+    skops = import_skops()
     with _read_in_sentences(path):
-        return {*skops.io.get_untrusted_types(file=path)}
+        return {*skops.get_untrusted_types(file=path)}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@ import operator
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,24 @@ def refused(path: Path) -> str:
     with pytest.raises(ArtifactError) as refusal:
         skops_file.load(path)
     return str(refusal.value)
+
+
+@pytest.mark.process
+def test_storing_imports_no_other_library(tmp_path: Path) -> None:
+    """Where PyTorch, Dask or CuPy are installed, neither a run nor a search pays for their import."""
+    program = """
+import sys, numpy as np
+from pathlib import Path
+from sklearn.linear_model import LogisticRegression
+from wine_assets.models.formats import skops_file
+path = Path(sys.argv[1])
+skops_file.save(LogisticRegression().fit(np.arange(20.0).reshape(10, 2), [0, 1] * 5), path)
+assert skops_file.load(path).classes_.tolist() == [0, 1]
+print({"cupy", "dask", "torch"} & {*sys.modules})
+import sklearn.externals.array_api_compat.dask
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "model.skops")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"
 
 
 @pytest.mark.parametrize("hyperparameters", [REFERENCE, DEFAULT], ids=["bare", "scaled"])
@@ -197,6 +217,7 @@ def crafted_schema(trace: Path) -> dict[str, Any]:
     return call | {"attrs": arguments | {"content": [function, command]}}
 
 
+@pytest.mark.process
 def test_a_crafted_file_that_calls_a_shell_calls_nothing(path: Path, trace: Path) -> None:
     schema = crafted_schema(trace) | {"protocol": 2, "_skops_version": skops.__version__}
     with zipfile.ZipFile(path, "w") as archive:
