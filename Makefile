@@ -1,7 +1,8 @@
 # run: the pipeline, end to end     dev: the Dagster UI       serve: the inference server
-# check: static checks              test: check, and the whole suite
-# bench: figures against peers      soak: the long tests      clean: forget the environment and all that was written
-.PHONY: run dev serve check test soak bench clean
+# check: static checks              quick: check, and the tests that start no process
+# test: check, and the whole suite  soak: the long tests      bench: figures against peers
+# clean: forget the environment and all that was written
+.PHONY: run dev serve check quick test soak bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -26,6 +27,9 @@ check: $(VENV)/.all
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+quick: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not soak" $(ARGS)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)

@@ -1,7 +1,8 @@
+import contextlib
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +13,40 @@ from wine_assets.compute import deadline, usage
 from wine_assets.data.sources import BundledSource, load
 from wine_assets_tests.support import session_watchdog
 from wine_assets_tests.support.postgres import Postgres, running_postgres
+from wine_assets_tests.support.process_guard import no_process
+
+TESTS = Path(__file__).parent
+PROCESS_FOLDERS = ("browser", "cli/commands", "end_to_end", "release", "serving")
+"""Where every test starts a process."""
+PROCESS_FIXTURES = frozenset({"interpreter", "pipeline", "postgres", "reference", "run_program", "untouched"})
+"""What starts a process, or is there to start one."""
+SHARED_SERVERS = frozenset({"postgres"})
+"""Servers of which a session needs one: all tests that use it run on one worker of xdist."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have all processes of the session ended with it; workers of xdist belong to the session that starts them."""
     if not hasattr(config, "workerinput"):
         session_watchdog.start()
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook, too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes by its folder and fixtures, and keep tests that share a server on one worker."""
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        folder = item.path.parent.relative_to(TESTS).as_posix()
+        if fixtures & PROCESS_FIXTURES or folder.startswith(PROCESS_FOLDERS):
+            item.add_marker("process")
+        for fixture in sorted(fixtures & SHARED_SERVERS):
+            item.add_marker(pytest.mark.xdist_group(fixture))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Fail a test that starts a process and isn't marked so: it would be part of `make quick`."""
+    with contextlib.nullcontext() if item.get_closest_marker("process") else no_process():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

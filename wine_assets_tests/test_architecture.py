@@ -35,6 +35,7 @@ def _contracts(folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.process
 def test_imports_point_one_way() -> None:
     """The layer contracts of setup.cfg hold; they are proved by import-linter."""
     done = _contracts(ROOT)

@@ -123,6 +123,7 @@ def test_the_snapshot_stays_short_enough_to_be_read() -> None:
     assert len(SNAPSHOT.read_text().splitlines()) < 200
 
 
+@pytest.mark.process
 def test_loading_the_definitions_imports_no_heavy_library_and_warns_of_nothing() -> None:
     program = "import sys, wine_assets.definitions; print(*sorted(sys.modules))"
     done = _run([sys.executable, "-W", "error", "-c", program], os.environ)
@@ -138,6 +139,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_dagsters_own_checks_pass_without_a_warning_of_ours(environment: Mapping[str, str], command: list[str]) -> None:
     done = _run([str(Path(sys.executable).with_name(command[0])), *command[1:]], environment)

@@ -35,6 +35,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it() -> None:
     )
 
 
+@pytest.mark.process
 def test_errors_and_files_need_nothing_but_the_standard_library() -> None:
     """They import in a Python that sees no installed package."""
     program = "import sys; sys.path.insert(0, sys.argv[1]); import wine_assets.errors, wine_assets.files"

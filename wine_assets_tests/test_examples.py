@@ -20,6 +20,8 @@ from wine_assets_tests.support.processes import PATIENCE_S
 from wine_assets_tests.support.published_models import publishable
 from wine_assets_tests.support.wine_frames import wine
 
+pytestmark = pytest.mark.process
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ROWS: list[dict[str, Any]] = json.loads(wine().drop(columns="target").to_json(orient="records"))
 

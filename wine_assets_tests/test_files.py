@@ -133,6 +133,7 @@ assert list(path.parent.iterdir()) == [path]
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     """The disk is a real one of 64 KiB, in a mount namespace that ends with the process."""
     inside = ["unshare", "--map-root-user", "--mount"]
@@ -233,6 +234,7 @@ with atomic_path(Path(sys.argv[1])) as temporary:
 """
 
 
+@pytest.mark.process
 def test_a_killed_writer_leaves_the_old_content_and_a_temporary_file_that_is_swept(written: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _HANGS_HALFWAY, written], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None

@@ -180,6 +180,7 @@ def test_whatever_mapping_is_given_it_is_fitted_or_refused(junk: dict[str, Any])
     assert estimator.classes_.tolist() == [0, 1]
 
 
+@pytest.mark.process
 def test_the_workflow_does_not_import_dagster() -> None:
     program = (
         "import sys; from wine_assets.workflow import training_workflow; training_workflow({'C': 0.01}); "
@@ -188,6 +189,7 @@ def test_the_workflow_does_not_import_dagster() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+@pytest.mark.process
 def test_a_search_in_one_call_fits_the_best_on_all_rows(rows: Any, tmp_path: Path) -> None:
     search = SearchParams.model_validate({"budget": {"trials": 3}, "objective": {"folds": 2}})
     tuned = search_workflow(search, tmp_path)

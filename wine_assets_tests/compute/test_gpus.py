@@ -40,6 +40,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         pytest.fail("the step ran")
 
 
+@pytest.mark.process
 def test_the_driver_s_tool_is_asked_where_there_are_no_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: GPU-1)'\n")

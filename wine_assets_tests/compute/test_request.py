@@ -108,6 +108,7 @@ def test_an_override_that_cannot_be_meant_is_refused(overrides: dict[str, object
         override(requests, overrides)
 
 
+@pytest.mark.process
 def test_loading_requests_loads_no_library_of_the_steps() -> None:
     program = "import sys, wine_assets.compute.request as _; print({'numpy', 'dagster', 'resource'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout == b"set()\n"

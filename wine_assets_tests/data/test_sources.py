@@ -25,6 +25,7 @@ def test_the_bundled_fingerprint_is_that_of_the_loaded_table() -> None:
     assert re.fullmatch("[0-9a-f]{64}", fingerprint(BundledSource()))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("source", ["BundledSource()", "FileSource(path='setup.py')"])
 def test_a_fingerprint_imports_no_heavy_library(source: str, tmp_path: pytest.TempPathFactory) -> None:
     """An unchanged rerun only asks for fingerprints, and takes no longer than that."""

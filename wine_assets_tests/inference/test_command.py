@@ -15,6 +15,8 @@ from wine_assets.inference.__main__ import main
 from wine_assets_tests.support.published_models import Publishable
 from wine_assets_tests.support.wine_frames import wine
 
+pytestmark = pytest.mark.process
+
 
 def _lines(count: int) -> list[str]:
     rows = wine().drop(columns="target").to_dict("records")

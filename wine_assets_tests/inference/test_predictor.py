@@ -307,6 +307,7 @@ def test_options_that_make_no_sense_are_refused(content: bytes, options: dict[st
         Predictor(content, **options)
 
 
+@pytest.mark.process
 def test_onnxruntime_reports_nothing_to_anyone_and_starts_no_thread_for_that() -> None:
     program = (
         "import os, wine_assets.inference; "
@@ -356,6 +357,7 @@ def test_a_model_that_points_to_a_file_outside_it_is_refused(
         Predictor.load(tmp_path / "model.onnx")
 
 
+@pytest.mark.process
 def test_a_service_imports_none_of_the_pipeline(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)

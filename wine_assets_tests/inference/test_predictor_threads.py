@@ -146,6 +146,7 @@ print(statuses)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_forked_process_answers_and_ends_while_its_parent_predicts_and_loads(path: Path, threads: int) -> None:
     """So does the one that it forks itself, and the parent goes on."""
@@ -176,6 +177,7 @@ print("done")
 """
 
 
+@pytest.mark.process
 def test_a_pool_of_forked_processes_answers_from_the_model_that_its_parent_loaded(path: Path) -> None:
     command = [sys.executable, *NO_WARNING, "-c", MULTIPROCESSING, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -34,6 +34,7 @@ def test_every_error_that_callers_may_meet_has_one_base() -> None:
     assert all(issubclass(error, WineAssetsError) for error in errors)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["wine_assets.inference", "wine_assets.inference.__main__"])
 def test_a_service_imports_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print(*({{*{HEAVY}}} & sys.modules.keys()))"
@@ -61,6 +62,7 @@ except InputError:
 """
 
 
+@pytest.mark.process
 def test_a_service_uses_nothing_heavy_in_whatever_it_does(released: ModelRepository) -> None:
     rows = json.dumps(wine().drop(columns="target").head(3).to_dict("records"))
     command = [sys.executable, "-c", SERVICE, str(released.folder), rows, *HEAVY]

@@ -21,6 +21,8 @@ from wine_assets.inference import ModelRepository, Predictor
 from wine_assets_tests.support.crash_disk import CALLS, Call, Disk, Tree, made, recorded
 from wine_assets_tests.support.published_models import Publishable, publishable
 
+pytestmark = pytest.mark.process
+
 REPORT = b"<!doctype html>"
 PUBLISH = """
 stored = ModelRepository(sys.argv[2]).read(1)

@@ -67,6 +67,7 @@ def _check(faults: list[dict[str, Any]]) -> None:
     assert len(failed) > len(faults) / 2
 
 
+@pytest.mark.process
 @pytest.mark.timeout(280)
 def test_whichever_system_call_fails_the_champion_is_whole_and_the_error_names_a_file(
     released: ModelRepository, second: Publishable, tmp_path: Path
@@ -126,6 +127,7 @@ print(len(serials))
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("limit", ["size=256k", "nr_inodes=60"])
 def test_a_full_disk_leaves_the_champion_and_can_be_made_room_on(
     tmp_path: Path, first: Publishable, limit: str

@@ -16,6 +16,8 @@ from wine_assets.errors import ConflictError
 from wine_assets.inference import ModelRepository, Promotion
 from wine_assets_tests.support.published_models import Publishable
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 KILLS, SOAK_KILLS = 100, 1_000
 PROMOTERS = 20

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.process
 
 NAMES = 5_000
 PIECES = ("..", "/", "\\", "\0", "%2e%2e", "%2f", ".", "~", "-", "CON", "\u2025", "\uff0e", "\u2024", "wine", "\n", " ")

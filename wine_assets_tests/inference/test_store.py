@@ -87,6 +87,7 @@ def test_a_file_is_replaced_when_it_holds_what_was_expected(store: LocalStore) -
         store.replace("config.json", b"1", b"2")
 
 
+@pytest.mark.process
 def test_what_killed_writers_left_is_removed_by_the_next_one_and_what_living_ones_write_is_not(
     store: LocalStore,
 ) -> None:

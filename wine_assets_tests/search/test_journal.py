@@ -73,6 +73,7 @@ def test_a_line_that_is_no_outcome_is_passed_over(journal: Journal, line: bytes)
     assert journal.results() == [ONE, TWO]
 
 
+@pytest.mark.process
 def test_several_processes_may_append_at_once(journal: Journal) -> None:
     program = (
         "import sys; from pathlib import Path; from wine_assets.search.journal import Journal;"
@@ -114,6 +115,7 @@ def test_steps_of_one_search_hold_it_together_and_keep_others_out(journal: Journ
         pass
 
 
+@pytest.mark.process
 def test_a_killed_search_holds_nothing(journal: Journal) -> None:
     program = (
         "import sys, time; from pathlib import Path; from wine_assets.search.journal import Journal\n"

@@ -74,6 +74,7 @@ def test_a_search_for_more_trials_fits_those_alone(trace: Path, tmp_path: Path) 
     assert run(params(trace, budget=Budget(trials=3)), tmp_path) == few
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("strategy", "workers"), [(None, 2), (BayesianStrategy(startup_trials=4), 1)], ids=["random", "bayesian"]
 )
@@ -101,6 +102,7 @@ def test_a_search_that_is_killed_in_the_middle_goes_on_as_if_it_had_not_been(
     assert what(resumed) == what(run(in_peace, tmp_path / "another"))
 
 
+@pytest.mark.process
 def test_two_searches_of_the_same_at_once_are_one_too_many(trace: Path, tmp_path: Path) -> None:
     asked = params(trace, "wait", budget=Budget(trials=1000))
     with searching_process(asked, tmp_path, 1):
@@ -120,6 +122,7 @@ def test_a_journal_whose_last_line_is_torn_loses_that_trial_alone(trace: Path, t
     assert sorted(fits(trace).values()) == [FOLDS, FOLDS, FOLDS, 2 * FOLDS]
 
 
+@pytest.mark.process
 def test_trials_that_failed_are_tried_again_once_they_are_allowed_more(trace: Path, tmp_path: Path) -> None:
     def limited(seconds: float) -> SearchParams:
         failures = Failures(timeout_s=seconds, retries=0)

@@ -347,6 +347,7 @@ print(sha256_of_bytes(export.convert(forest, wine_data(), export.model_metadata(
 """
 
 
+@pytest.mark.process
 def test_a_fresh_process_with_another_order_of_hashes_writes_equal_bytes(tmp_path: Path) -> None:
     skops_file.save(fitted(DEFAULT), tmp_path / "linear.skops")
     fresh = subprocess.run(

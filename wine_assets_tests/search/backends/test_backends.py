@@ -29,6 +29,8 @@ from wine_assets_tests.support.fake_family import FOLDS, NAME, fits, pids, templ
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
 from wine_assets_tests.support.wine_frames import wine
 
+pytestmark = pytest.mark.process
+
 WORKERS = 2
 TRIALS, SEED = 20, 4
 """With this seed one of the trials hangs, three kill their process, four raise, and the others have scores."""

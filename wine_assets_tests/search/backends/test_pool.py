@@ -16,6 +16,8 @@ from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import FOLDS, Act, fits, pids
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
 
+pytestmark = pytest.mark.process
+
 FIT: Act = "fit"
 WAIT: Act = "wait"
 
@@ -38,6 +40,19 @@ class Acts:
         pass
 
 
+class WaitsUntilWorkersFit(Acts):
+    """Trials of a search that ends once two workers have fitted, however long they take to start."""
+
+    def __init__(self, trace: Path) -> None:
+        super().__init__(trace)
+        self.size = None
+
+    def ask(self, number: int) -> Candidate | None:
+        if len({*pids(Path(self._trace))} - {os.getpid()}) == 2:
+            return None
+        return Candidate(fake_family.NAME, {"x": 1 / (number + 1), "act": WAIT, "trace": self._trace})
+
+
 def searched(strategy: Acts, workers: int, retries: int = 0, **limits: Any) -> list[TrialResult]:
     before = {*descendants()}
     study = Study(strategy, Budget(), retries, Direction.MINIMIZE)
@@ -58,28 +73,24 @@ def test_one_worker_is_this_process(trace: Path, monkeypatch: pytest.MonkeyPatch
     assert {*pids(trace)} == {os.getpid()}
 
 
-def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_search_goes_on_in_workers_once_they_are_ready(trace: Path) -> None:
     """Until then this process computes; each trial is fitted once, wherever."""
-    monkeypatch.setattr(pool, "STARTUP_S", 0.5)
-    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
-    assert [outcome.number for outcome in found] == [*range(60)]
+    found = searched(WaitsUntilWorkersFit(trace), 2)
+    assert [outcome.number for outcome in found] == [*range(len(found))]
     assert {*fits(trace).values()} == {FOLDS}
-    here = pids(trace).count(os.getpid()) // FOLDS
-    assert here >= 2
     assert {*pids(trace)[: 2 * FOLDS]} == {os.getpid()}
-    assert here == 60 or (len({*pids(trace)}) == 3 and os.getpid() not in pids(trace)[-FOLDS:])
+    assert os.getpid() not in pids(trace)[-FOLDS:]
 
 
-def test_workers_that_have_loaded_before_are_hardly_waited_for(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are taken for however short a search; it is done here when it ends before they are ready."""
+def test_a_search_takes_workers_that_began_to_load_before(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes them however little is left to do, and this process computes until they are ready."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(pool, "STARTUP_S", 3600.0)
+    monkeypatch.setattr(pool, "_pays", lambda *_: False)
     fork_server_client.preload()
-    found = searched(Acts(trace, *itertools.repeat(WAIT, 60)), 2)
-    assert [outcome.number for outcome in found] == [*range(60)]
+    found = searched(WaitsUntilWorkersFit(trace), 2)
+    assert [outcome.number for outcome in found] == [*range(len(found))]
     assert {*fits(trace).values()} == {FOLDS}
     assert not fork_server_client.is_preloaded()
-    assert len({*pids(trace)} - {os.getpid()}) == 2
 
 
 @pytest.mark.parametrize(("acts", "workers"), [((WAIT, WAIT), 1), ((), 2)], ids=["one worker", "nothing to do"])

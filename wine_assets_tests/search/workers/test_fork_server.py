@@ -15,6 +15,8 @@ from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import pids, trial
 from wine_assets_tests.support.processes import PATIENCE_S, eventually, is_running
 
+pytestmark = pytest.mark.process
+
 
 @dataclass
 class ForkServer:

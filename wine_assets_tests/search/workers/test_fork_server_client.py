@@ -10,6 +10,8 @@ from wine_assets.search.workers.processes import Workers
 from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:

@@ -18,6 +18,8 @@ from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import ALLOCATED_MIB, pids, trial
 from wine_assets_tests.support.processes import all_gone, descendants, eventually, is_running
 
+pytestmark = pytest.mark.process
+
 TIMEOUT_S, MEMORY_MIB = 2.0, 128
 
 

@@ -12,6 +12,7 @@ from wine_assets_tests.support import fake_family
 from wine_assets_tests.support.fake_family import pids, trial
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
 
+pytestmark = pytest.mark.process
 CONTEXT = fake_family.trial_context()
 
 

@@ -149,6 +149,7 @@ def test_a_failure_comes_to_the_journal_as_it_is() -> None:
     assert asked.results() == [lost]
 
 
+@pytest.mark.process
 def test_asha_stops_hopeless_trials_on_a_real_cluster(trace: Path, tmp_path: Path) -> None:
     """Those that finish have the scores of whole fits, failures are values, and actors are used again and again."""
     acts = Distribution(kind="categorical", values=["fit", "wait", "raise", "die"])

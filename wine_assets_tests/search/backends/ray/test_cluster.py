@@ -71,6 +71,7 @@ def test_a_trial_that_no_node_has_room_for_is_refused_instead_of_waited_for() ->
         cluster.parallel_trials(ray, RayBackend(trial=TrialRequest(cpu="4", gpu=1, memory="2Gi")))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(granted_cores() < 2, reason="needs two cores")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_worker_computes_with_as_many_threads_as_its_trial_has_cores(count: int) -> None:
@@ -122,6 +123,7 @@ def test_nodes_and_requests_that_can_not_be_are_refused(fields: dict[str, Any], 
         RayBackend.model_validate(fields)
 
 
+@pytest.mark.process
 def test_a_node_that_does_not_come_up_is_named_with_what_it_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_node_that_does_not_come_up_is_named_with_what_it_said(
         pass
 
 
+@pytest.mark.process
 def test_a_killed_search_leaves_nothing_of_the_cluster_that_it_started(trace: Path, tmp_path: Path) -> None:
     """Trials run on the worker node alone, two on its one core; node, head, actors and fits end with the search."""
     over = {"x": Distribution(kind="float", low=0.0, high=1.0)}

@@ -21,6 +21,8 @@ from wine_assets_tests.support.fake_family import FOLDS, NAME
 from wine_assets_tests.support.network_hosts import Host, network
 from wine_assets_tests.support.processes import eventually
 
+pytestmark = pytest.mark.process
+
 TRIALS = 60
 PORT = 6379
 MEMORY = ("--memory=500000000", "--object-store-memory=100000000")
