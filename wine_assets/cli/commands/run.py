@@ -66,12 +66,17 @@ def materialize(request: job_config.Request, *, force: bool, as_json: bool, debu
 
     from wine_assets import settings
     from wine_assets.cli.output import summary, terminal
+    from wine_assets.data.readers import spool
     from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs
     from wine_assets.orchestration.configs import launch_config
 
     config = job_config.training_config(request)
-    with instance.quiet_instance(settings.home()) as dagster, terminal.user_console(stderr=as_json) as console:
+    with (
+        spool.read_once(),
+        instance.quiet_instance(settings.home()) as dagster,
+        terminal.user_console(stderr=as_json) as console,
+    ):
         stale = runs.stale_assets(dagster, config)
         names = runs.all_assets() if force else stale
         plan = summary.Plan(names, stale, config.source)

@@ -140,12 +140,17 @@ def _run(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: bool,
 
 def _launched(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: bool, debug: bool) -> bool:
     from wine_assets import settings
+    from wine_assets.data.readers import spool
     from wine_assets.definitions import defs
     from wine_assets.orchestration import instance, runs, search_steps
     from wine_assets.orchestration.search_configs import SearchJobConfig
 
     config = SearchJobConfig(**fields, **job_config.data_fields(data))
-    with instance.quiet_instance(settings.home()) as dagster, terminal.user_console(stderr=as_json) as console:
+    with (
+        spool.read_once(),
+        instance.quiet_instance(settings.home()) as dagster,
+        terminal.user_console(stderr=as_json) as console,
+    ):
         names = [*runs.stale_data(dagster, config), search_steps.SEARCH]
         job = defs.resolve_job_def("search_job")
         with TrialsProgress(console, config.objective.metric) as progress, search_steps.listening(_hearing(progress)):

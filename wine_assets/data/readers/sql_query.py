@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wine_assets.data.readers import spool
 from wine_assets.errors import MissingExtraError, SourceError, UnreachableSourceError
 
 if TYPE_CHECKING:
@@ -34,11 +35,17 @@ _Batch = tuple[list[str], list[tuple[Any, ...]]]
 def content_hash(query: str, url: str) -> str:
     """Return a hash of the column names and rows of the query, in the order in which they come.
 
-    A database may return the rows of one query in another order each time: add ORDER BY.
+    A database may return the rows of one query in another order each time: add ORDER BY. Within `spool.read_once` the
+    rows are kept, and `read` returns these.
     """
     digest = hashlib.sha256()
-    for batch in _batches(query, url):
+    folder = spool.folder_of(f"{url} {query}")
+    for number, batch in enumerate(_batches(query, url)):
         _update(digest, batch)
+        if folder is not None:
+            _write(_arrow_table(*batch), folder / f"{number:08}.arrow")
+    if folder is not None:
+        (folder / "sha256").write_text(digest.hexdigest())
     return digest.hexdigest()
 
 
@@ -46,6 +53,10 @@ def read(query: str, url: str) -> "tuple[pd.DataFrame, str]":
     """Return the rows of the query, with the hash of these very rows."""
     from wine_assets.data.readers.arrow_tables import frame_of
 
+    folder = spool.folder_of(f"{url} {query}")
+    if folder is not None and (folder / "sha256").exists():
+        spooled = [_read(path) for path in sorted(folder.glob("*.arrow"))]
+        return frame_of(_joined(spooled)), (folder / "sha256").read_text()
     digest = hashlib.sha256()
     tables = []
     for batch in _batches(query, url):
@@ -204,6 +215,20 @@ def _arrow_table(names: list[str], rows: list[tuple[Any, ...]]) -> Any:
         raise SourceError(f"The query returns more than one column named `{doubles[0]}`: rename one with AS")
     columns = zip(names, zip(*rows, strict=True), strict=True)
     return pa.table([_array(name, values) for name, values in columns], names=names)
+
+
+def _write(table: Any, path: Path) -> None:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read(path: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def _array(name: str, values: tuple[Any, ...]) -> Any:

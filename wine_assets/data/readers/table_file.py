@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wine_assets.data.readers import spool
 from wine_assets.errors import SourceError, UnreachableSourceError
 from wine_assets.files import sha256_of_file
 
@@ -77,11 +78,21 @@ def read(path: str) -> "tuple[pd.DataFrame, str]":
 
 @contextlib.contextmanager
 def _local_copy(path: str) -> Iterator[Path]:
-    """Yield a file on this machine with the bytes at `path`: the file itself, or a download that is removed after."""
+    """Yield a file on this machine with the bytes at `path`: the file itself, or a download.
+
+    A download is removed at the end of the block, or at that of `spool.read_once`, which reads a URL once.
+    """
     if path.lower().startswith("file://"):
         path = path[len("file://") :]
     if not _REMOTE.match(path):
         yield _checked(path)
+        return
+    spooled = spool.folder_of(path)
+    if spooled is not None:
+        if not (spooled / "download").exists():
+            _download(path, spooled / "partial")
+            (spooled / "partial").rename(spooled / "download")
+        yield spooled / "download"
         return
     with tempfile.TemporaryDirectory(prefix="wine_assets-") as folder:
         local = Path(folder) / "download"
