@@ -2,10 +2,13 @@
 
 import dataclasses
 import re
+import textwrap
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from wine_assets.definitions import defs
 from wine_assets.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[1]
@@ -13,6 +16,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = ROOT / "docs" / "decisions"
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
 PATH = re.compile(r"`((?:wine_assets|wine_assets_tests|benchmarks|docs|examples)/[\w./-]*)`")
+GUIDE = ROOT / "docs" / "guide.md"
+FORMS = {"hyperparameters:": "training_job", "strategy:": "search_job", "backend:": "search_job"}
+"""The job that a form in the guide is for, by the first word of the form."""
 TEST = re.compile(r"`([\w/]*test_\w+\.py)`")
 
 
@@ -46,9 +52,19 @@ def test_decision_form(page: Path) -> None:
 
 def test_server_flags_are_documented() -> None:
     """The guide has a row for each flag of the server, in the order of the settings, with its default."""
-    _, _, rest = (ROOT / "docs" / "guide.md").read_text().partition("| flag | meaning | default |\n")
+    _, _, rest = GUIDE.read_text().partition("| flag | meaning | default |\n")
     rows = re.findall(r"^\| `--([a-z-]+)` \| .* \| `?(.*?)`? \|$", rest.partition("\n\n")[0], re.MULTILINE)
     fields = dataclasses.fields(ServeSettings)
     assert [flag.replace("-", "_") for flag, _ in rows] == [field.name for field in fields]
     defaults = {field.name: f"{field.default:.15g}" for field in fields if type(field.default) in (int, float)}
     assert {flag.replace("-", "_"): default for flag, default in rows}.items() >= defaults.items()
+
+
+@pytest.mark.parametrize(("word", "job"), FORMS.items(), ids=FORMS)
+def test_forms_are_valid(word: str, job: str) -> None:
+    """Dagster accepts each form of the guide as the run config of its job."""
+    blocks = map(textwrap.dedent, re.findall(r"(?:^    .*\n)+", GUIDE.read_text(), re.MULTILINE))
+    forms = [block for block in blocks if block.startswith(word)]
+    assert forms
+    for form in forms:
+        assert dg.validate_run_config(defs.resolve_job_def(job), dg.config_from_yaml_strings([form]))
