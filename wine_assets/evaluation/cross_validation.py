@@ -13,6 +13,8 @@ from wine_assets.models.registry import family_of
 VERSION = "2"
 METRICS = ("accuracy", "log_loss", "roc_auc", "brier_score")
 CALIBRATION_BINS = 10
+_BLOCK_BYTES = 16 << 20
+"""How many bytes of permuted rows are held at once."""
 
 
 class EvaluationParams(StrictModel):
@@ -158,21 +160,25 @@ def _held_out(X: Any, y: Any, hyperparameters: StrictModel, params: EvaluationPa
 def _permuted_losses(estimator: Any, X: Any, y: Any, permutations: int, generator: Any) -> Any:
     """Return how much the log-loss grows when a column is permuted, float64 [permutations, features].
 
-    This is the permutation importance of Breiman (Random Forests, 2001) on held-out rows; all permuted copies
-    are predicted in one call.
+    This is the permutation importance of Breiman (Random Forests, 2001) on held-out rows. The permuted copies are
+    predicted in blocks of `_BLOCK_BYTES`, or one by one where a copy is larger.
     """
     import numpy as np
     import pandas as pd
 
-    rows, features = X.shape
-    copies = np.broadcast_to(X.to_numpy(), (permutations, features, rows, features)).copy()
-    for repeat in range(permutations):
-        for feature in range(features):
-            copies[repeat, feature, :, feature] = generator.permutation(copies[repeat, feature, :, feature])
-    stacked = pd.DataFrame(copies.reshape(-1, features), columns=X.columns)
-    permuted = estimator.predict_proba(stacked)[:, 1].reshape(permutations, features, rows)
+    values = X.to_numpy()
+    rows, features = values.shape
+    permuted = np.tile(np.arange(features), permutations)  # the column that each copy permutes
+    losses = []
+    for block in np.split(permuted, range(0, len(permuted), max(1, _BLOCK_BYTES // values.nbytes))[1:]):
+        copies = np.broadcast_to(values, (len(block), rows, features)).copy()
+        for copy, feature in zip(copies, block, strict=True):
+            copy[:, feature] = generator.permutation(copy[:, feature])
+        stacked = pd.DataFrame(copies.reshape(-1, features), columns=X.columns)
+        probability = estimator.predict_proba(stacked)[:, 1].reshape(len(block), rows)
+        losses.append(_losses(y, probability).mean(axis=1))
     untouched = estimator.predict_proba(X)[:, 1]
-    return _losses(y, permuted).mean(axis=2) - _losses(y, untouched).mean()
+    return np.concatenate(losses).reshape(permutations, features) - _losses(y, untouched).mean()
 
 
 def _losses(y: Any, probability: Any) -> Any:

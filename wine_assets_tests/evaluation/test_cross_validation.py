@@ -1,3 +1,4 @@
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from sklearn.preprocessing import StandardScaler
 
 from wine_assets.errors import ConfigurationError, DataError
 from wine_assets.evaluation.cross_validation import METRICS, Evaluation, EvaluationParams, evaluate, scores
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.hyperparameters import (
+    REFERENCE,
+    GradientBoostingHyperparameters,
+    LogisticRegressionHyperparameters,
+)
+from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import DEFAULT, wine
 
 UNREGULARIZED = LogisticRegressionHyperparameters(C=1e6, max_iter=2000)
@@ -181,6 +187,59 @@ def scikit_learns_importances(frame: pd.DataFrame) -> dict[str, float]:
         )
         found.append(result.importances_mean)
     return dict(zip(X.columns, np.mean(found, axis=0), strict=True))
+
+
+def large_frame(rows: int) -> pd.DataFrame:
+    """Return rows of 13 features, the first of which tells the class."""
+    generator = np.random.default_rng(3)
+    y = np.arange(rows) % 2
+    values = generator.normal(size=(rows, 13))
+    values[:, 0] += y
+    return pd.DataFrame(values, columns=[f"x{place}" for place in range(13)]).assign(target=y)
+
+
+def direct_losses(frame: pd.DataFrame, hyperparameters: Any, params: EvaluationParams) -> Any:
+    """Return the growth of the log-loss, [folds * permutations, features], with all copies of a fold at once."""
+    X, y = frame.drop(columns="target"), frame["target"]
+    folds = RepeatedStratifiedKFold(n_splits=params.folds, n_repeats=params.repeats, random_state=params.seed)
+    found = []
+    for number, (train, test) in enumerate(folds.split(X, y)):
+        estimator = family_of(hyperparameters).fit(X.iloc[train], y.iloc[train], hyperparameters)
+        generator = np.random.default_rng([params.seed, number])
+        values, labels = X.iloc[test].to_numpy(), y.iloc[test].to_numpy()
+        copies = np.broadcast_to(values, (params.permutations, 13, *values.shape)).copy()
+        for repeat, feature in np.ndindex(params.permutations, 13):
+            copies[repeat, feature, :, feature] = generator.permutation(values[:, feature])
+        permuted = estimator.predict_proba(pd.DataFrame(copies.reshape(-1, 13), columns=X.columns))[:, 1]
+        untouched = estimator.predict_proba(X.iloc[test])[:, 1]
+        right = [np.where(labels == 1, p, 1 - p) for p in (permuted.reshape(*copies.shape[:3]), untouched)]
+        losses = [-np.log(np.clip(p, np.finfo(np.float64).eps, 1)) for p in right]
+        found.append(losses[0].mean(axis=2) - losses[1].mean())
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("hyperparameters", [DEFAULT, GradientBoostingHyperparameters(max_iter=3)])
+def test_importances_by_blocks(hyperparameters: Any) -> None:
+    """Importances are those of all permuted copies at once, to the last bit, though they are predicted in blocks."""
+    frame, params = large_frame(32_768), EvaluationParams(folds=2, permutations=2)
+    importances = evaluate(frame, hyperparameters, params).importances
+    direct = direct_losses(frame, hyperparameters, params)
+    means = dict(zip(frame.columns[:-1], direct.mean(axis=0), strict=True))
+    deviations = dict(zip(frame.columns[:-1], direct.std(axis=0), strict=True))
+    assert {i.feature: i.mean for i in importances} == means
+    assert {i.feature: i.deviation for i in importances} == deviations
+
+
+def test_memory_of_importances() -> None:
+    """A fold of 25,000 rows holds a few of its 130 permuted copies, which are 322 MiB together, at a time."""
+    frame = large_frame(50_000)
+    tracemalloc.start()
+    try:
+        evaluate(frame, DEFAULT, EvaluationParams(folds=2, permutations=10))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 120 << 20
 
 
 def test_importances_agree_with_those_of_scikit_learn() -> None:
