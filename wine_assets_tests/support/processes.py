@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import psutil
 
-PATIENCE_S = 120.0
-"""How long anything may take on a machine that has too much to do."""
+PATIENCE_S = 240.0
+"""How long anything may take on a machine that has too much to do, in seconds: only a hang reaches it."""
 T = TypeVar("T")
 
 
