@@ -31,10 +31,10 @@ check: $(VENV)/.all
 quick: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not soak" $(ARGS)
 
-test: check
+test: check $(VENV)/.gp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
 
-soak: $(VENV)/.all
+soak: $(VENV)/.all $(VENV)/.gp
 	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: $(VENV)/.all
@@ -57,4 +57,10 @@ $(VENV)/.pipeline: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.all: $(VENV)/.pipeline
 	@echo "Installing every extra and the tools of the tests from constraints.txt"
 	@$$(command -v uv || echo $(BIN)/uv) pip install $(UV_FLAGS) '.[pipeline,serve,telemetry,postgres,kubernetes,ray,search,dask]' --group dev
+	@touch $@
+
+# pip prefers a build for CPUs where its configuration names one; uv would download ten times as much, for CUDA.
+$(VENV)/.gp: $(VENV)/.all
+	@echo "Installing PyTorch from constraints.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	@touch $@
