@@ -15,7 +15,7 @@ from wine_assets.errors import ConfigurationError
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = "2"
+VERSION = "3"
 Layout = Literal["wine", "table"]
 
 _CLASS_COLUMN = (

@@ -89,6 +89,16 @@ def test_the_fingerprint_follows_names_and_order(sqlite: str) -> None:
     assert len({fingerprint(SqlSource(query=query, url=sqlite)) for query in [*queries, f"{ALL_WINES} DESC"]}) == 5
 
 
+def test_values_and_types_in_the_fingerprint(sqlite: str) -> None:
+    """Rows that differ in a value, a missing value, a type or where a text ends have different fingerprints."""
+    tables = [
+        *("1", "2", "NULL", "1.0", "'1'", "x'31'", "'a'", "'ab'", "'abc'"),
+        *("'a'), ('bc'", "'ab'), ('c'", "NULL), ('abc'", "'abc'), (NULL", "1), (1", "1), (NULL"),
+    ]
+    queries = [f"VALUES ({table})" for table in tables]
+    assert len({sql_query.content_hash(query, sqlite) for query in queries}) == len(queries)
+
+
 def test_many_rows_are_read_in_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns have the kind of all batches together: here, the first has no fraction, the next no value."""
     monkeypatch.setattr(sql_query, "_BATCH_ROWS", 10)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,10 @@ def content_hash(query: str, url: str) -> str:
     digest = hashlib.sha256()
     folder = spool.folder_of(f"{url} {query}")
     for number, batch in enumerate(_batches(query, url)):
-        _update(digest, batch)
+        table = _arrow_table(*batch)
+        _update(digest, table)
         if folder is not None:
-            _write(_arrow_table(*batch), folder / f"{number:08}.arrow")
+            _write(table, folder / f"{number:08}.arrow")
     if folder is not None:
         (folder / "sha256").write_text(digest.hexdigest())
     return digest.hexdigest()
@@ -60,8 +62,8 @@ def read(query: str, url: str) -> "tuple[pd.DataFrame, str]":
     digest = hashlib.sha256()
     tables = []
     for batch in _batches(query, url):
-        _update(digest, batch)
         tables.append(_arrow_table(*batch))
+        _update(digest, tables[-1])
     return frame_of(_joined(tables)), digest.hexdigest()
 
 
@@ -72,14 +74,13 @@ def public_name(url: str) -> str:
     return f"{parsed.get_backend_name()}://{host}/{parsed.database or ''}"
 
 
-def _update(digest: Any, batch: _Batch) -> None:
-    names, rows = batch
-    digest.update(repr(names).encode())
-    digest.update(repr([tuple(map(_hashable, row)) for row in rows]).encode())
-
-
-def _hashable(value: Any) -> Any:
-    return bytes(value) if isinstance(value, memoryview) else value
+def _update(digest: Any, table: Any) -> None:
+    """Hash names, types and Arrow buffers of a batch: the length of each buffer, then its bytes."""
+    digest.update(repr((table.num_rows, table.schema.names, list(map(str, table.schema.types)))).encode())
+    for chunk in itertools.chain.from_iterable(column.chunks for column in table.columns):
+        for buffer in chunk.buffers():
+            digest.update(b"no buffer" if buffer is None else buffer.size.to_bytes(8, "little"))
+            digest.update(buffer or b"")
 
 
 def _batches(query: str, url: str) -> Iterator[_Batch]:
