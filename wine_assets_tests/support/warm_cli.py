@@ -31,7 +31,7 @@ LIBRARIES = (
     "wine_assets.orchestration.sensors", "wine_assets.reports.evaluation_report",
 )  # fmt: skip
 """All that a run imports but two: onnxruntime starts a thread, which a fork would not survive, and
-`wine_assets.definitions` reads the environment, which each command has of its own."""
+`wine_assets.definitions` is made for each command, as its environment describes it."""
 CLEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Without threads of linear algebra, because a fork takes none along."""
 _REQUEST_BYTES = 1 << 20
@@ -112,6 +112,7 @@ class WarmCli:
         """Start a command on three open files; return the file that its process id and its status come from."""
         changes = request.pop("changes", None) or {}
         reader, writer = os.pipe()
+        request["import_anew"] = bool(changes)  # some settings are read when a module is imported
         request |= {"arguments": arguments, "cwd": str(home.parent), "environment": environment(home, CLEAN | changes)}
         socket.send_fds(self._connection, [json.dumps(request).encode()], [*files, writer])
         os.close(writer)
@@ -184,8 +185,6 @@ def _keep(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
 
 def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     """Run the command in this process, as if it had just been started."""
-    from wine_assets.cli.entry import main
-
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
@@ -196,6 +195,11 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     sys.argv = [PROGRAM, *request["arguments"]]
+    if request["import_anew"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "wine_assets"]:
+            del sys.modules[name]
+    from wine_assets.cli.entry import main
+
     _watch_events(request.get("kill_at"))
     main()
 
