@@ -17,6 +17,7 @@ from wine_assets.orchestration import instance
 from wine_assets_tests.support.processes import PATIENCE_S, eventually
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.soak,
     pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it"),
 ]

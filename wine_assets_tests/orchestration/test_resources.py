@@ -74,6 +74,7 @@ def test_ray_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPa
         build_definitions()
 
 
+@pytest.mark.process
 def test_a_process_for_each_step_makes_the_same_graph(
     home: settings.Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from wine_assets.orchestration import run_watchdog
 from wine_assets.orchestration.instance import quiet_instance
 from wine_assets.settings import Home
 
+pytestmark = pytest.mark.process
+
 _PATIENCE_S = 60.0
 RUN = """
 from wine_assets import settings

@@ -17,6 +17,8 @@ from wine_assets.orchestration import data_versions
 from wine_assets.orchestration.instance import quiet_instance
 from wine_assets_tests.support.processes import eventually
 
+pytestmark = pytest.mark.process
+
 SEARCH = "hyperparameter_search"
 FITS = [1000, 1001, 1002, 50_000, 50_001]
 """Iterations of each trial; the last two take seconds, in which their step is killed."""
