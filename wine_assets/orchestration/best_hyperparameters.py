@@ -15,27 +15,44 @@ from wine_assets.orchestration.configs import (
 )
 
 SEARCH = "hyperparameter_search"
+DATA = "binarized_wine"
+"""The asset that searches and models read."""
+_SEARCHES = 100
+"""The number of newest searches among which the last one of the same data is looked for."""
 
 
-def resolved(instance: dg.DagsterInstance, config: ModelHyperparametersConfig) -> Hyperparameters:
-    """Return the hyperparameters that a config means; raise ArtifactError where it needs a search, and none was run."""
+def resolve(instance: dg.DagsterInstance, config: ModelHyperparametersConfig, data_version: str) -> Hyperparameters:
+    """Return the hyperparameters that a config means: its own, or those that the last search of the same data found.
+
+    `data_version` is that of the rows that the model is fitted on. Raise ArtifactError if no search read that version.
+    """
     if not isinstance(config, BestConfig):
         return config
-    record = data_versions.latest(instance, dg.AssetKey(SEARCH))
-    if record is None or record.asset_materialization is None:
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey(SEARCH)), _SEARCHES).records
+    if not records:
         raise ArtifactError(
             f"`hyperparameters` are `best`, and {SEARCH} has never been materialized. Run `wine-assets search`, or "
             "search_job, first; or name the hyperparameters."
         )
-    found: Any = record.asset_materialization.metadata[config.choice].value
-    return validated(found["hyperparameters"])
+    for record in records:
+        materialization = record.asset_materialization
+        if materialization is not None and data_versions.input_version(record, DATA) == data_version:
+            chosen: Any = materialization.metadata[config.choice].value
+            return validated(chosen["hyperparameters"])
+    raise ArtifactError(
+        f"`hyperparameters` are `best`, and no {SEARCH} on record has read this data. Search this data first "
+        "(`wine-assets search --source ...`, or search_job with the same source and negative classes); or name the "
+        "hyperparameters."
+    )
 
 
-def with_resolved(instance: dg.DagsterInstance, config: TrainingConfig) -> TrainingConfig:
-    """Return a training config that names its hyperparameters; raise as `resolved` does."""
+def with_named_hyperparameters(
+    instance: dg.DagsterInstance, config: TrainingConfig, data_version: str
+) -> TrainingConfig:
+    """Return a training config that names its hyperparameters; raise as `resolve` does."""
     if not isinstance(config.hyperparameters, BestConfig):
         return config
-    named = hyperparameters_config(resolved(instance, config.hyperparameters))
+    named = hyperparameters_config(resolve(instance, config.hyperparameters, data_version))
     return TrainingConfig(
         source=config.source,
         negative_classes=config.negative_classes,

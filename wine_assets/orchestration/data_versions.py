@@ -8,7 +8,10 @@ from typing import Any
 import dagster as dg
 
 from wine_assets.errors import ArtifactError
-from wine_assets.orchestration.dagster_internals import extract_data_version_from_entry
+from wine_assets.orchestration.dagster_internals import (
+    extract_data_version_from_entry,
+    get_input_data_version_tag,
+)
 
 _DIGITS = 32
 _CONSUMED_LIMIT = 1024
@@ -59,6 +62,13 @@ def recorded(record: dg.EventLogRecord) -> str:
     """Return the data version that a materialization was recorded with, or "" when it has none."""
     version = extract_data_version_from_entry(record.event_log_entry)
     return version.value if version else ""
+
+
+def input_version(record: dg.EventLogRecord, name: str) -> str:
+    """Return the data version that an input of a materialization had, or "" where Dagster has noted none."""
+    materialization = record.asset_materialization
+    tags = (materialization.tags if materialization is not None else None) or {}
+    return tags.get(get_input_data_version_tag(dg.AssetKey(name)), "")
 
 
 def consumed(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> str:

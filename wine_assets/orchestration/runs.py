@@ -15,8 +15,8 @@ from wine_assets.data import sources
 from wine_assets.errors import SourceError, as_sentence
 from wine_assets.files import sha256_of_file
 from wine_assets.orchestration import best_hyperparameters, data_versions
-from wine_assets.orchestration.configs import SourceConfig, TrainingConfig, data_configs, training_configs
-from wine_assets.orchestration.dagster_internals import SerializableErrorInfo, get_input_data_version_tag
+from wine_assets.orchestration.configs import TrainingConfig, data_configs, training_configs
+from wine_assets.orchestration.dagster_internals import SerializableErrorInfo
 from wine_assets.orchestration.jobs import ASSETS, DATA_ASSETS
 from wine_assets.orchestration.run_watchdog import guarded
 
@@ -53,32 +53,42 @@ def stale_assets(instance: dg.DagsterInstance, config: TrainingConfig) -> list[s
     a row; an asset whose file is gone is stale, too. A source that can't be reached makes all of them stale, so
     that the run says why.
     """
-    return _stale(
-        instance, ASSETS, config.source, training_configs(best_hyperparameters.with_resolved(instance, config))
-    )
+    try:
+        versions = _expected_versions(DATA_ASSETS, data_configs(config), sources.fingerprint(config.source))
+    except SourceError:
+        return all_assets()
+    data = versions[best_hyperparameters.DATA]
+    named = best_hyperparameters.with_named_hyperparameters(instance, config, data)
+    return _stale(instance, _expected_versions(ASSETS, training_configs(named), versions=versions))
 
 
 def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:
     """Return the names of the data assets that a job's config would make otherwise than they are, in order."""
-    return _stale(instance, DATA_ASSETS, config.source, data_configs(config))
-
-
-def _stale(
-    instance: dg.DagsterInstance,
-    assets: Sequence[dg.AssetsDefinition],
-    source: SourceConfig,
-    configs: Mapping[str, dg.Config],
-) -> list[str]:
     try:
-        fingerprint = sources.fingerprint(source)
+        versions = _expected_versions(DATA_ASSETS, data_configs(config), sources.fingerprint(config.source))
     except SourceError:
-        return [_name(asset) for asset in assets]
-    expected: dict[str, str] = {}
+        return [_name(asset) for asset in DATA_ASSETS]
+    return _stale(instance, versions)
+
+
+def _expected_versions(
+    assets: Sequence[dg.AssetsDefinition],
+    configs: Mapping[str, dg.Config],
+    fingerprint: str = "",
+    versions: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the data versions that assets will have, by name; those in `versions` are known."""
+    expected = dict(versions or {})
     for asset in assets:
         name = _name(asset)
-        made_of = {"fingerprint": fingerprint} if asset is ASSETS[0] else configs.get(name)
-        inputs = {each: expected[each] for each in data_versions.input_names(asset)}
-        expected[name] = data_versions.asset_version(asset, made_of, inputs)
+        if name not in expected:
+            made_of = {"fingerprint": fingerprint} if asset is ASSETS[0] else configs.get(name)
+            inputs = {each: expected[each] for each in data_versions.input_names(asset)}
+            expected[name] = data_versions.asset_version(asset, made_of, inputs)
+    return expected
+
+
+def _stale(instance: dg.DagsterInstance, expected: Mapping[str, str]) -> list[str]:
     return [name for name, version in expected.items() if not _is_fresh(instance, name, version)]
 
 
@@ -131,10 +141,18 @@ def latest_metadata(instance: dg.DagsterInstance, run_id: str = "") -> dict[str,
     records = {asset: data_versions.chosen(instance, run_id, asset.key) for asset in ASSETS}
     return {
         _name(asset): {key: value.value for key, value in record.asset_materialization.metadata.items()}
-        | {"run_id": record.run_id, "data_version": data_versions.recorded(record), "inputs": _inputs(asset, record)}
+        | {
+            "run_id": record.run_id,
+            "data_version": data_versions.recorded(record),
+            "inputs": _input_versions(asset, record),
+        }
         for asset, record in records.items()
         if record is not None and record.asset_materialization is not None
     }
+
+
+def _input_versions(asset: dg.AssetsDefinition, record: dg.EventLogRecord) -> dict[str, str]:
+    return {name: data_versions.input_version(record, name) for name in data_versions.input_names(asset)}
 
 
 def metadata_of(instance: dg.DagsterInstance, name: str, run_id: str) -> dict[str, Any]:
@@ -142,14 +160,6 @@ def metadata_of(instance: dg.DagsterInstance, name: str, run_id: str) -> dict[st
     record = data_versions.chosen(instance, run_id, dg.AssetKey(name))
     materialization = record.asset_materialization if record is not None else None
     return {key: value.value for key, value in materialization.metadata.items()} if materialization is not None else {}
-
-
-def _inputs(asset: dg.AssetsDefinition, record: dg.EventLogRecord) -> dict[str, str]:
-    """Return the data versions that a materialization's inputs had, as Dagster has noted them."""
-    materialization = record.asset_materialization
-    tags = (materialization.tags if materialization is not None else None) or {}
-    names = data_versions.input_names(asset)
-    return {name: tags.get(get_input_data_version_tag(dg.AssetKey(name)), "") for name in names}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from wine_assets.compute.request import ComputeRequest
 from wine_assets.data.checks import CheckResult, CheckSpec
 from wine_assets.evaluation import cross_validation
 from wine_assets.models import parity, prediction, training, verified_export
-from wine_assets.orchestration import best_hyperparameters, checks, metadata
+from wine_assets.orchestration import best_hyperparameters, checks, data_versions, metadata
 from wine_assets.orchestration.automation import FOLLOW_UPSTREAM
 from wine_assets.orchestration.configs import (
     EvaluationConfig,
@@ -40,7 +40,8 @@ _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
 @enforced
 def wine_model(context: dg.AssetExecutionContext, config: WineModelConfig, binarized_wine: Frame) -> Events:
     """The model: an estimator, fitted on every feature of all rows, and what it was fitted with."""
-    hyperparameters = best_hyperparameters.resolved(context.instance, config.hyperparameters)
+    data_version = data_versions.consumed(context.instance, context.run.run_id, dg.AssetKey("binarized_wine"))
+    hyperparameters = best_hyperparameters.resolve(context.instance, config.hyperparameters, data_version)
     model = training.train(binarized_wine, hyperparameters)
     shown = {
         "estimator": repr(model.estimator),

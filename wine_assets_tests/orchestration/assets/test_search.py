@@ -21,9 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from wine_assets import settings
+from wine_assets.errors import ArtifactError
 from wine_assets.models.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.orchestration import progress, retention
-from wine_assets_tests.support.pipeline import Pipeline, failures
+from wine_assets.orchestration import progress, retention, runs
+from wine_assets.orchestration.configs import BestConfig, TrainingConfig
+from wine_assets_tests.support.pipeline import MODEL_ASSETS, Pipeline, failures
 
 SEARCH = "hyperparameter_search"
 FEW = {"objective": {"folds": 2}}
@@ -345,3 +347,25 @@ def test_the_trials_of_a_run_hand_each_other_json(home: settings.Home, pipeline:
     assert [*_chunk_files(home)]
     for path in _chunk_files(home):
         assert "params" in json.loads(path.read_bytes())
+
+
+def test_best_of_the_same_data(pipeline: Pipeline) -> None:
+    """A model takes what the last search of its own data found, and is refused where there is none."""
+    grid = {"strategy": {"grid": {}}, "space": over(C=choice(0.01, 3.0))}
+    other = {"strategy": {"grid": {}}, "space": over(C=choice(1e-5))}
+    assert search(pipeline, **grid).success
+    expected: Any = pipeline.metadata(SEARCH)["best"].value
+    assert search(pipeline, negative_classes=["1"], **other).success
+    assert pipeline.train(hyperparameters={"best": {}}).success
+    assert pipeline.metadata("wine_model")["hyperparameters"].value == expected["hyperparameters"]
+    [said] = failures(pipeline.train(negative_classes=["2"], hyperparameters={"best": {}}))
+    assert "no hyperparameter_search on record has read this data. Search this data first (`wine-assets" in said
+
+
+def test_plan_with_the_best_of_the_same_data(pipeline: Pipeline) -> None:
+    """Planning resolves `best` by the data that the run will make, before it is made."""
+    assert search(pipeline, strategy={"grid": {}}, space=over(C=choice(3.0))).success
+    best = TrainingConfig(hyperparameters=BestConfig())
+    assert runs.stale_assets(pipeline.instance, best) == [*MODEL_ASSETS]
+    with pytest.raises(ArtifactError, match="Search this data first"):
+        runs.stale_assets(pipeline.instance, TrainingConfig(negative_classes=["2"], hyperparameters=BestConfig()))
