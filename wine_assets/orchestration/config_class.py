@@ -24,7 +24,7 @@ def config_class(model: type[StrictModel]) -> Any:
         if isinstance(field.default, StrictModel):
             own.default = config_class(type(field.default)).model_validate(field.default.model_dump())
         changed[name] = (annotation, own)
-    name = f"{model.__name__}Config"
+    name = f"{model.__name__.removesuffix('Params')}Config"
     return create_model(name, __base__=(dg.Config, model), __doc__=model.__doc__, __module__=__name__, **changed)
 
 

@@ -1,6 +1,6 @@
 """The typed run configs of assets and jobs; the launchpad makes its forms from them."""
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import dagster as dg
 from pydantic import Field
@@ -15,19 +15,17 @@ from wine_assets.models.hyperparameters import (
     LogisticRegressionHyperparameters,
 )
 from wine_assets.models.prediction import PredictionsParams
+from wine_assets.orchestration.config_class import config_class
 
-
-class BundledSourceConfig(dg.Config, BundledSource):
-    """Rows from the wine data that scikit-learn ships."""
-
-
-class FileSourceConfig(dg.Config, FileSource):
-    """Rows from a CSV or Parquet file."""
-
-
-class SqlSourceConfig(dg.Config, SqlSource):
-    """Rows from a SQL query."""
-
+if TYPE_CHECKING:
+    BundledSourceConfig = BundledSource
+    FileSourceConfig = FileSource
+    SqlSourceConfig = SqlSource
+    EvaluationConfig = EvaluationParams
+    PredictionsConfig = PredictionsParams
+else:
+    BundledSourceConfig, FileSourceConfig, SqlSourceConfig = map(config_class, (BundledSource, FileSource, SqlSource))
+    EvaluationConfig, PredictionsConfig = map(config_class, (EvaluationParams, PredictionsParams))
 
 SourceConfig = BundledSourceConfig | FileSourceConfig | SqlSourceConfig
 
@@ -91,14 +89,6 @@ class WineModelConfig(dg.Config, StrictModel):
     hyperparameters: ModelHyperparametersConfig = _HYPERPARAMETERS
 
 
-class EvaluationConfig(dg.Config, EvaluationParams):
-    """The config of model_evaluation."""
-
-
-class PredictionsConfig(dg.Config, PredictionsParams):
-    """The config of wine_predictions."""
-
-
 class DataConfig(dg.Config, StrictModel):
     """The config of data_job."""
 
@@ -123,7 +113,7 @@ def hyperparameters_config(hyperparameters: Hyperparameters) -> HyperparametersC
     return config
 
 
-def data_configs(config: Any) -> dict[str, dg.Config]:
+def data_configs(config: Any) -> dict[str, Any]:
     """Return the config of each data asset."""
     return {
         "raw_wine": RawWineConfig(source=config.source),
@@ -131,7 +121,7 @@ def data_configs(config: Any) -> dict[str, dg.Config]:
     }
 
 
-def training_configs(config: TrainingConfig) -> dict[str, dg.Config]:
+def training_configs(config: TrainingConfig) -> dict[str, Any]:
     """Return the config of each asset that training_job materializes and that has one."""
     return data_configs(config) | {
         "wine_model": WineModelConfig(hyperparameters=config.hyperparameters),
@@ -140,7 +130,7 @@ def training_configs(config: TrainingConfig) -> dict[str, dg.Config]:
     }
 
 
-def run_config(configs: dict[str, dg.Config]) -> dict[str, Any]:
+def run_config(configs: dict[str, Any]) -> dict[str, Any]:
     """Return what Dagster wants to be told for assets with these configs."""
     config: dict[str, Any] = dg.RunConfig(ops=configs).to_config_dict()  # type: ignore[no-untyped-call]
     return config

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from pydantic import BaseModel
 
 from wine_assets.errors import ArtifactError
 from wine_assets.orchestration.dagster_internals import (
@@ -36,10 +37,10 @@ def input_names(asset: dg.AssetsDefinition) -> list[str]:
 
 
 def asset_version(
-    asset: dg.AssetsDefinition, made_of: dg.Config | Mapping[str, Any] | None, inputs: Mapping[str, str]
+    asset: dg.AssetsDefinition, made_of: BaseModel | Mapping[str, Any] | None, inputs: Mapping[str, str]
 ) -> str:
     """Return the data version that an asset has, or will have, if it is made of these; None is no config."""
-    if isinstance(made_of, dg.Config):
+    if isinstance(made_of, BaseModel):
         made_of = made_of.model_dump(mode="json")
     code_version = asset.code_versions_by_key[asset.key] or ""
     return data_version(asset.key.to_user_string(), code_version, made_of or {}, inputs)

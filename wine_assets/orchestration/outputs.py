@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from pydantic import BaseModel
 
 from wine_assets.orchestration import data_versions
 
@@ -11,7 +12,7 @@ from wine_assets.orchestration import data_versions
 def versioned_output(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
     value: Any,
-    made_of: dg.Config | Mapping[str, Any],
+    made_of: BaseModel | Mapping[str, Any],
     metadata: Mapping[str, Any],
     warnings: Sequence[str] = (),
 ) -> dg.Output[Any]:

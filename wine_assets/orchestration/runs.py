@@ -73,7 +73,7 @@ def stale_data(instance: dg.DagsterInstance, config: Any) -> list[str]:
 
 def _expected_versions(
     assets: Sequence[dg.AssetsDefinition],
-    configs: Mapping[str, dg.Config],
+    configs: Mapping[str, Any],
     fingerprint: str = "",
     versions: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
