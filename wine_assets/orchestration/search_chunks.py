@@ -13,6 +13,7 @@ from wine_assets.orchestration.search_configs import SearchConfig
 from wine_assets.search import nested
 from wine_assets.search.params import SearchParams
 
+_WAITING = "Another run of this same search is at these trials. This step waits, and then takes their results."
 Chunk = dict[str, Any]
 """The plain values that a step of trials needs beside the rows."""
 
@@ -55,7 +56,7 @@ def run_trials_of(context: dg.OpExecutionContext, chunk: Chunk, frame: Any) -> C
     part = range(numbers[0], numbers[1] + 1) if numbers else None
     search = search_steps.open_search(_within_budget(params, chunk["planned_at"]) if part else params, frame)
     reporter = search_steps.ProgressReporter(context, search.params.objective.metric, part)
-    with search.journal.lock(shared=part is not None):
+    with search.journal.lock() if part is None else search.journal.claim(part, lambda: context.log.info(_WAITING)):
         study = search.study(reporter, part)
         reporter.begin(study)
         run = backend.run_isolated if context.retry_number else backend.run

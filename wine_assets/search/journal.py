@@ -4,8 +4,9 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,11 @@ FLUSH_S = 0.5
 
 So much work of each worker a loss of power may cost, and a killed process loses nothing that was appended.
 """
+KEPT_JOURNALS = 20
+"""How many journals stay on disk: those of the searches that were run last."""
+SPARED_S = 7 * 24 * 3600.0
+"""The least age of a journal that is removed."""
+LOCK = "lock"
 _encode = msgspec.json.Encoder().encode
 _results = msgspec.json.Decoder(TrialResult)
 
@@ -38,12 +44,14 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, about: Mapping[str, Any]) -> Self:
-        """Return the journal in `folder`, made with what the search is `about` unless it is there.
+        """Return the journal in `folder`, made with what the search is `about` unless it exists.
 
         Raise ArtifactError where it can't be made.
         """
         with _writing(folder):
-            if not (folder / "search.json").exists():
+            if (folder / "search.json").exists():
+                os.utime(folder / "search.json")  # it is young again, and not pruned
+            else:
                 atomic_write(folder / "search.json", json.dumps(about, indent=2, sort_keys=True).encode())
         return cls(folder)
 
@@ -69,21 +77,34 @@ class Journal:
                 self._flush()
 
     @contextlib.contextmanager
-    def lock(self, *, shared: bool = False) -> Iterator[None]:
-        """Keep other searches of the same away, unless all share it.
+    def lock(self) -> Iterator[None]:
+        """Keep every other run of this search away.
 
-        Raise ConflictError when one is at work, and ArtifactError where that can't be found out.
+        Raise ConflictError if one is at work, and ArtifactError if that can't be found out.
         """
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            with _writing(self.folder):
-                self._lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        with self._lock(fcntl.LOCK_EX):
             yield
-        finally:
-            os.close(descriptor)
-            self.close()
+
+    @contextlib.contextmanager
+    def claim(self, numbers: range, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keep other runs of this search away from the trials with these numbers; the system ends a dead run's claim.
+
+        Call `on_wait` and wait if another run has claimed some of them. Raise ConflictError if a run is at work that
+        has locked the whole search, and ArtifactError if that can't be found out.
+        """
+        with self._lock(fcntl.LOCK_SH):
+            with _writing(self.folder):
+                descriptor = os.open(self.folder / "claims", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            try:
+                with _writing(self.folder):
+                    try:
+                        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, len(numbers), numbers.start)
+                    except (BlockingIOError, PermissionError):
+                        on_wait()
+                        fcntl.lockf(descriptor, fcntl.LOCK_EX, len(numbers), numbers.start)
+                yield
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Flush what was appended to disk; raise ArtifactError where that fails."""
@@ -96,13 +117,18 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _lock(self, descriptor: int, kind: int) -> None:
+    @contextlib.contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(
-                f"Another process is at this same search, in {self.folder}. Wait for it, or stop it."
-            ) from error
+            with _writing(self.folder):
+                _lock_or_refuse(descriptor, kind, self.folder)
+            yield
+        finally:
+            os.close(descriptor)
+            self.close()
 
     def _append(self, line: bytes) -> None:
         if self._file is None:
@@ -122,6 +148,28 @@ class Journal:
         assert self._file is not None  # noqa: S101 - it was appended to
         os.fsync(self._file)
         self._flushed = time.monotonic()
+
+
+def prune(searches: Path, kept: int = KEPT_JOURNALS) -> None:
+    """Remove all but the newest journals of a folder, never a young one nor one that a search is at work on."""
+    journals = [path.parent for path in searches.glob("*/search.json")]
+    for folder in sorted(journals, key=_modified, reverse=True)[kept:]:
+        if time.time() - _modified(folder) < SPARED_S:
+            continue
+        with contextlib.suppress(ConflictError, ArtifactError), Journal(folder).lock():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _modified(folder: Path) -> float:
+    times = [path.stat().st_mtime for name in ("search.json", "journal.jsonl") if (path := folder / name).exists()]
+    return max(times, default=0.0)
+
+
+def _lock_or_refuse(descriptor: int, kind: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConflictError(f"Another process is at this same search, in {folder}. Wait for it, or stop it.") from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from wine_assets.data import dataset
 from wine_assets.models.training import training_data
 from wine_assets.search import objective
 from wine_assets.search.backends.base import TrialBackend
-from wine_assets.search.journal import Journal
+from wine_assets.search.journal import Journal, prune
 from wine_assets.search.params import SearchParams
 from wine_assets.search.result import SearchResult, spread
 from wine_assets.search.space import Space
@@ -50,7 +50,9 @@ class Search:
         families = Space.checked(params.space).names
         failures = params.failures
         context = TrialContext(X, y, params.objective, families, failures.memory_mib, failures.timeout_s)
-        return cls(params, Journal.open(searches / digest, about), context)
+        journal = Journal.open(searches / digest, about)
+        prune(searches)
+        return cls(params, journal, context)
 
     def run(self, backend: TrialBackend, heard: Callable[[Study, TrialResult], None]) -> SearchResult:
         """Run what of the search hasn't been run, and return what all of it came to.

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from wine_assets.errors import ArtifactError, ConflictError
-from wine_assets.search.journal import Journal
+from wine_assets.search.journal import Journal, prune
 from wine_assets_tests.support.search_builders import trial_result
 
 ONE, TWO, THREE = (
@@ -40,9 +40,9 @@ def test_a_journal_in_which_nothing_was_written_has_no_outcomes(journal: Journal
 
 def test_it_says_what_the_search_is_about(journal: Journal) -> None:
     assert json.loads((journal.folder / "search.json").read_text()) == {"seed": 1}
-    stamp = (journal.folder / "search.json").stat().st_mtime_ns
+    file = (journal.folder / "search.json").stat().st_ino
     Journal.open(journal.folder, {"seed": 1})
-    assert (journal.folder / "search.json").stat().st_mtime_ns == stamp
+    assert (journal.folder / "search.json").stat().st_ino == file, "it is not written anew"
 
 
 def test_wherever_a_killed_writer_stopped_its_line_is_an_outcome_or_none(journal: Journal) -> None:
@@ -103,16 +103,53 @@ def test_one_search_at_a_time_holds_a_journal(journal: Journal) -> None:
         pass
 
 
-def test_steps_of_one_search_hold_it_together_and_keep_others_out(journal: Journal) -> None:
+def test_steps_share_a_journal(journal: Journal) -> None:
+    """Steps of other trials share a journal; a whole search and a step refuse each other."""
     with (
-        journal.lock(shared=True),
-        Journal(journal.folder).lock(shared=True),
+        journal.claim(range(10)),
+        Journal(journal.folder).claim(range(10, 20)),
         pytest.raises(ConflictError),
         Journal(journal.folder).lock(),
     ):
         pass
-    with journal.lock(), pytest.raises(ConflictError), Journal(journal.folder).lock(shared=True):
+    with journal.lock(), pytest.raises(ConflictError), Journal(journal.folder).claim(range(10)):
         pass
+
+
+@pytest.mark.process
+def test_second_claim_waits_for_the_first(journal: Journal) -> None:
+    """A step waits for another process that has claimed one of its trials, until that process is killed."""
+    program = (
+        "import sys, time; from pathlib import Path; from wine_assets.search.journal import Journal\n"
+        "with Journal(Path(sys.argv[1])).claim(range(5, 10)): print('claimed', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(journal.folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"claimed\n"
+        waits: list[int] = []
+        with journal.claim(range(5), lambda: waits.append(5)):
+            assert not waits, "it has other trials"
+
+        def end_other() -> None:
+            waits.append(9)
+            process.kill()
+
+        with journal.claim(range(9, 20), end_other):
+            assert waits == [9]
+
+
+def test_old_journals_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest journals stay, and so do young ones, one that is in use, and folders that are no journals."""
+    journals = [Journal.open(tmp_path / str(age), {}) for age in range(5)]
+    for age, journal in enumerate(journals):
+        os.utime(journal.folder / "search.json", (1e9 - age, 1e9 - age))
+    (tmp_path / "runs").mkdir()
+    with journals[4].lock():
+        prune(tmp_path, kept=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "4", "runs"]
+    Journal.open(tmp_path / "4", {})
+    prune(tmp_path, kept=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4", "runs"]
 
 
 @pytest.mark.process
