@@ -54,6 +54,14 @@ class SearchParams(StrictModel):
             return budget
         return budget.model_copy(update={"trials": DEFAULT_TRIALS})
 
+    @property
+    def exhaustion(self) -> str:
+        """A sentence that says if the space has fewer candidates than trials are asked for; empty if it has as many."""
+        size, trials = Space.checked(self.space).size, self.budget.trials
+        if size is None or trials is None or trials <= size:
+            return ""
+        return f"The space has {size:,} candidate{'s' if size > 1 else ''}, and no more trials are run than that."
+
     def identity(self) -> dict[str, Any]:
         """Return what two searches share that may continue each other's trials: all but when they end.
 

@@ -122,5 +122,5 @@ class Search:
             f"{asked.strategy.kind}: {len(result.finished):,} finished, {result.pruned:,} pruned, "
             f"{len(result.failed):,} failed. "
             f"{len(self.context.X):,} rows, each held out {times} by stratified {scored.folds}-fold cross-validation "
-            f"(seed {scored.seed}).{outer}"
+            f"(seed {scored.seed}).{outer}" + (f" {asked.exhaustion}" if asked.exhaustion else "")
         )

@@ -102,8 +102,15 @@ class Distribution(StrictModel):
         number = round(self._between(self.low - half, self.high + half, share))
         return min(max(number, int(self.low)), int(self.high))
 
+    @property
+    def choices(self) -> Sequence[Any] | None:
+        """All values in order, None for a range of `float`, which has no end of them."""
+        if self.kind == "categorical":
+            return self.values
+        return range(int(self.low), int(self.high) + 1) if self.kind == "int" else None
+
     def ends(self) -> list[Any]:
-        """Return the values of a choice, or both ends of a range."""
+        """Return the values of a categorical parameter, or both ends of a range."""
         if self.kind == "categorical":
             return list(self.values)
         return [int(self.low), int(self.high)] if self.kind == "int" else [self.low, self.high]
@@ -154,6 +161,12 @@ class FamilySpace(StrictModel):
             except SearchError as error:
                 raise SearchError(f"{name}: {error}") from None
         return parameters
+
+    @property
+    def size(self) -> int | None:
+        """How many candidates there are, None if there is no end of them."""
+        choices = [distribution.choices for distribution in self.parameters.values()]
+        return None if None in choices else math.prod(map(len, filter(None, choices)))
 
 
 @dataclass(frozen=True)
@@ -207,6 +220,12 @@ class Space:
         """The families, in order."""
         return tuple(self.families)
 
+    @property
+    def size(self) -> int | None:
+        """How many candidates there are in all families, None if there is no end of them."""
+        sizes = [family.size for family in self.families.values()]
+        return None if None in sizes else sum(filter(None, sizes))
+
     def candidate(self, family: str, drawn: Mapping[str, Any]) -> Candidate:
         """Return the candidate with these values of the searched fields."""
         return Candidate(family, {**self.families[family].fixed, **drawn})
@@ -227,7 +246,7 @@ class Space:
                         f"A grid needs a list of values for `{field}`, got a range of `{distribution.kind}`. "
                         f"Write them as {field}=1,2,3, or take the strategy `random` or `bayesian`."
                     )
-        size = sum(map(_combinations_of, self.families.values()))
+        size = self.size or 0
         if size > GRID_SIZE:
             raise SearchError(
                 f"A grid may have {GRID_SIZE:,} combinations, got {size:,}. "
@@ -236,9 +255,9 @@ class Space:
         return size
 
     def combination(self, number: int) -> Candidate:
-        """Return a combination of choices by its number, from 0: the values of the last field change first."""
+        """Return a candidate of the finite families by its number, from 0: values of the last field change first."""
         for name, family in self.families.items():
-            size = _combinations_of(family)
+            size = family.size or 0
             if number < size:
                 return self.candidate(name, _picked(family, number))
             number -= size
@@ -278,16 +297,13 @@ def _in_order(name: str, family: FamilySpace) -> FamilySpace:
     )
 
 
-def _combinations_of(family: FamilySpace) -> int:
-    return math.prod(len(choice.values) for choice in family.parameters.values())
-
-
 def _picked(family: FamilySpace, number: int) -> dict[str, Any]:
-    """Return the values of a family's combination by its number."""
+    """Return the values of a finite family's combination by its number."""
     picked = {}
-    for field, choice in reversed(family.parameters.items()):
-        number, place = divmod(number, len(choice.values))
-        picked[field] = choice.values[place]
+    for field, distribution in reversed(family.parameters.items()):
+        choices = distribution.choices or ()
+        number, place = divmod(number, len(choices))
+        picked[field] = choices[place]
     return {field: picked[field] for field in family.parameters}
 
 

@@ -1,6 +1,8 @@
 """How the next candidate is chosen: from a grid, at random, or from what the trials before it came to."""
 
+import itertools
 import warnings
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -101,20 +103,43 @@ class Grid:
 
 
 class Random:
-    """Draws of which each is a function of the seed and its own number alone, whoever asks and in whichever order."""
+    """Draws of which each depends on the seed and its own number alone, whoever asks and in whichever order.
+
+    No candidate is drawn twice. Of a family without a range of `float`, a draw that equals one with a lower number is
+    drawn anew, so that a draw also depends on those before it; a space of such families alone has an end.
+    """
 
     prunes = learns = False
-    size: int | None = None
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._space, self._seed = space, seed
+        self._space, self._seed, self.size = space, seed, space.size
+        self._finite = {name for name, family in space.families.items() if family.size is not None}
+        self._draws: list[Candidate] = []
+        self._seen: set[tuple[Any, ...]] = set()
+        self._unseen = itertools.count()
 
     def ask(self, number: int) -> Candidate | None:
-        """Return the draw of this number."""
-        return drawn(self._space, self._seed, number)
+        """Return the draw of this number, None if the space has no more candidates."""
+        if not self._finite:
+            return drawn(self._space, self._seed, number)
+        if self.size is not None and number >= self.size:
+            return None
+        while len(self._draws) <= number:
+            self._draws.append(self._draw_unseen(len(self._draws)))
+        return self._draws[number]
 
     def tell(self, result: TrialResult) -> None:
-        """Do nothing: draws know nothing of each other."""
+        """Do nothing: draws know nothing of each other's results."""
+
+    def _draw_unseen(self, number: int) -> Candidate:
+        draws: Iterator[Candidate] = (drawn(self._space, self._seed, number, attempt) for attempt in itertools.count())
+        if self.size is not None:  # hardly any may be left: the first of those is as good as any other
+            rest = (self._space.combination(place) for place in self._unseen)
+            draws = itertools.chain(itertools.islice(draws, _TRIES), rest)
+        candidate = next(c for c in draws if c.family not in self._finite or c.key not in self._seen)
+        if candidate.family in self._finite:
+            self._seen.add(candidate.key)
+        return candidate
 
 
 def drawn(space: Space, seed: int, number: int, attempt: int = 0) -> Candidate:
@@ -134,9 +159,9 @@ class Bayesian:
     """
 
     learns = True
-    size: int | None = None
 
     def __init__(self, space: Space, params: BayesianStrategy, direction: Direction) -> None:
+        self.size = space.size
         self._space, self._params, self._direction = space, params, direction
         self.prunes = params.prune
         self._optuna = _optuna(params)

@@ -103,6 +103,16 @@ def test_another_search_has_trials_of_its_own(other: SearchParams) -> None:
     assert other.identity() != SearchParams().identity()
 
 
+def test_small_space_is_said_to_be_small() -> None:
+    """A search for more trials than there are candidates says so, and one of a range of floats never does."""
+    small = SearchParams(space={FAMILY: family_space(max_iter=choice(5))}, budget=Budget(trials=3))
+    assert small.exhaustion == "The space has 1 candidate, and no more trials are run than that."
+    integers = {FAMILY: family_space(max_iter=between(5, 7, "int"))}
+    assert SearchParams(space=integers, budget=Budget(trials=4)).exhaustion.startswith("The space has 3 candidates,")
+    assert not SearchParams(space=integers, budget=Budget(trials=3)).exhaustion
+    assert not SearchParams(space=STRENGTH, budget=Budget(trials=9)).exhaustion
+
+
 def test_a_search_has_an_end_whatever_was_said_of_it() -> None:
     assert SearchParams(strategy=BayesianStrategy(), budget=Budget(patience=3)).bounded == Budget(trials=30, patience=3)
     for budget in (Budget(trials=5), Budget(seconds=1.0)):

@@ -18,7 +18,7 @@ from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.params import SearchParams
 from wine_assets.search.search import Search
 from wine_assets.search.space import Distribution, FamilySpace
-from wine_assets.search.strategies import BayesianStrategy
+from wine_assets.search.strategies import BayesianStrategy, RandomStrategy, StrategyParams
 from wine_assets.search.study import Budget, Failures, Study
 from wine_assets.search.trials import TrialResult
 from wine_assets_tests.support import fake_family
@@ -179,6 +179,19 @@ def test_each_search_of_each_frame_has_a_journal_of_its_own(tmp_path: Path, monk
     assert about["version"].endswith(f"+scikit-learn-{sklearn.__version__}")
     monkeypatch.setattr(objective, "VERSION", "1+scikit-learn-0.0")
     assert folder(asked, frame, tmp_path) not in folders
+
+
+@pytest.mark.parametrize("strategy", [RandomStrategy(), BayesianStrategy()], ids=lambda strategy: strategy.kind)
+def test_equal_candidates_are_fitted_once(trace: Path, tmp_path: Path, strategy: StrategyParams) -> None:
+    """A space of two candidates ends a search for five trials after two, and the sentence says so."""
+    space = FamilySpace(
+        parameters={"x": Distribution(kind="categorical", values=[0.25, 0.5])}, fixed={"trace": str(trace)}
+    )
+    asked = params(trace, strategy=strategy, space={NAME: space}, budget=Budget(trials=5))
+    search = Search.open(asked, fake_family.frame(), tmp_path)
+    result = search.run(PoolBackend(workers=1), lambda *_: None)
+    assert fits(trace) == {0.25: FOLDS, 0.5: FOLDS}
+    assert search.sentence(result).endswith("The space has 2 candidates, and no more trials are run than that.")
 
 
 # --- what it tells -----------------------------------------------------------

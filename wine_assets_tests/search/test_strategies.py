@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wine_assets.errors import ConfigurationError, MissingExtraError
 from wine_assets.search.objective import Direction
@@ -20,7 +22,7 @@ from wine_assets.search.strategies import (
     strategy,
 )
 from wine_assets.search.trials import State, TrialResult
-from wine_assets_tests.support.search_builders import between, choice, grid, space
+from wine_assets_tests.support.search_builders import between, choice, family_space, grid, space
 
 WIDE = {
     "C": between(1e-4, 1e2, log=True),
@@ -119,6 +121,28 @@ def test_draws_cover_the_space() -> None:
 def test_draws_have_no_end() -> None:
     assert made(RandomStrategy()).size is None
     assert made(RandomStrategy()).ask(10**6) is not None
+
+
+@given(seed=st.integers(0, 99), order=st.permutations(range(12)))
+@settings(max_examples=20, deadline=None)
+def test_random_repeats_no_candidate(seed: int, order: list[int]) -> None:
+    """A finite space is drawn whole, each candidate once, the same for each number whichever is asked for first."""
+    finite = space(C=choice(1.0, 2.0), max_iter=between(1, 3, "int"), solver=choice("lbfgs", "saga"))
+    chosen, again = made(RandomStrategy(seed=seed), finite), made(RandomStrategy(seed=seed), finite)
+    draws = {number: asked(chosen, number) for number in order}
+    assert len({draw.key for draw in draws.values()}) == chosen.size == 12
+    assert chosen.ask(12) is None
+    assert [again.ask(number) for number in range(12)] == [draws[number] for number in range(12)]
+
+
+def test_random_exhausts_a_finite_family() -> None:
+    """Beside a family with an infinite space, one with two candidates is drawn twice and no more."""
+    infinite = family_space(C=between(1e-4, 1e2, log=True))
+    two = family_space(max_iter=choice(1, 2))
+    chosen = made(RandomStrategy(), Space.checked({"logistic_regression": infinite, "gradient_boosting": two}))
+    draws = [asked(chosen, number) for number in range(30)]
+    assert chosen.size is None
+    assert sum(draw.family == "gradient_boosting" for draw in draws) == 2
 
 
 # --- bayesian ----------------------------------------------------------------

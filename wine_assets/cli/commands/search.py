@@ -161,7 +161,7 @@ def _launched(data: job_config.DataOptions, fields: dict[str, Any], *, as_json: 
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
-        _show(result, terminal.console())
+        _show(result, config.exhaustion, terminal.console())
     if debug and not finished.success:
         sys.stderr.write(finished.traceback)
     return bool(finished.success)
@@ -193,7 +193,7 @@ def _result(finished: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(result: dict[str, Any], console: Any) -> None:
+def _show(result: dict[str, Any], exhaustion: str, console: Any) -> None:
     from rich.table import Table
 
     if result["status"] == "failed":
@@ -211,6 +211,8 @@ def _show(result: dict[str, Any], console: Any) -> None:
         f"{result['failed']} failed; {result['seconds_of_trials']:.1f} s of fitting and scoring.",
         markup=False,
     )
+    if exhaustion:
+        console.print(exhaustion, markup=False)
     if result["nested"]:
         outer = result["nested"]
         console.print(

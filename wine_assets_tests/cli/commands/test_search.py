@@ -122,7 +122,7 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(
 
 @pytest.mark.usefixtures("home")
 def test_a_failed_search_ends_with_a_status_and_says_why() -> None:
-    arguments = ("--timeout-s", "0.001", "--retries", "0", "--trials", "2", "--space", "scaler=none")
+    arguments = ("--timeout-s", "0.001", "--retries", "0", "--trials", "2", "--space", "scaler=none,standard")
     ended = called("search", *arguments, "--debug")
     assert ended.status == 1
     assert "The search failed: 2 of 2 trials failed" in ended.out

@@ -42,6 +42,7 @@ def foreign(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}", "WINE_ASSETS_HOME": str(home)}
 
 
+@pytest.mark.process
 def test_foreign_backend_runs_a_search(foreign: dict[str, str]) -> None:
     """A backend of another package is a kind of the config, has its flags, and runs trials."""
     program = [sys.executable, "-c", "from wine_assets.cli.entry import main; main()"]
