@@ -8,9 +8,9 @@ from wine_assets_tests.support.serving.models import promote, published
 from wine_assets_tests.support.serving.server_process import Client, Running, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server of version 1 that the tests of a module share; none of them changes what it serves."""
+    """A server of version 1 that all tests share which change nothing of it."""
     folder = tmp_path_factory.mktemp("served")
     promote(published(folder / "wine"), 1)
     with running(folder / "wine", folder / "log") as started:

@@ -11,7 +11,7 @@ from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote
 from wine_assets_tests.support.serving.server_process import Client, Running, running
 
-EXAMPLES, SOAK_EXAMPLES = 20, 400
+EXAMPLES, SOAK_EXAMPLES, TOKEN_EXAMPLES = 8, 400, 2
 ROUTES = {
     "/": "get",
     "/docs": "get",
@@ -91,4 +91,4 @@ def test_no_route_that_needs_the_token_is_open_without_it(
     with running(repository.folder, log, "--token-file", str(tmp_path / "token")) as server:
         server.wait_for(lambda: server.get("/v2/health/ready").status == 200)
         described.write_bytes(server.get("/openapi.json", Authorization=f"Bearer {token}").body)
-        _explore(server, tmp_path, 5, str(described), "--url", server.address, "-H", f"Authorization: Bearer {token}")
+        _explore(server, tmp_path, TOKEN_EXAMPLES, str(described), "--url", server.address, "-H", f"Authorization: Bearer {token}")
