@@ -17,7 +17,7 @@ from wine_assets.evaluation import cross_validation
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.models.hyperparameters import GradientBoostingHyperparameters
 from wine_assets_tests.support.serving.models import KINDS, ORIGIN, content_of, named_rows, promote
-from wine_assets_tests.support.serving.server_process import Running, running, wait_until
+from wine_assets_tests.support.serving.server_process import ServerProcess, run_server, wait_until
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, wine
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
@@ -41,15 +41,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
 
 
 @pytest.fixture(scope="module")
-def served(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def served(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of version 1 that the tests here share; none of them changes what it serves."""
-    with running(model.folder, tmp_path_factory.mktemp("served") / "log") as server:
+    with run_server(model.folder, tmp_path_factory.mktemp("served") / "log") as server:
         server.wait_for_version(1)
         yield server
 
 
 @contextlib.contextmanager
-def _window(chromium: Browser, server: Running, size: ViewportSize = WIDE) -> Iterator[Page]:
+def _window(chromium: Browser, server: ServerProcess, size: ViewportSize = WIDE) -> Iterator[Page]:
     """Open the page in a browser that reaches this server alone.
 
     At the end nothing may have gone wrong in a script, and the policy may have refused nothing.
@@ -76,7 +76,7 @@ def _window(chromium: Browser, server: Running, size: ViewportSize = WIDE) -> It
 
 
 @pytest.fixture
-def window(chromium: Browser, served: Running) -> Iterator[Page]:
+def window(chromium: Browser, served: ServerProcess) -> Iterator[Page]:
     """The page as a person opens it."""
     with _window(chromium, served) as page:
         wait_until(lambda: _probability(page) is not None)
@@ -151,7 +151,7 @@ def test_a_contribution_is_the_change_of_the_log_odds_from_the_median(window: Pa
     assert _contribution(window, "ash") == 0
 
 
-def test_the_line_for_a_terminal_asks_the_same(window: Page, served: Running) -> None:
+def test_the_line_for_a_terminal_asks_the_same(window: Page, served: ServerProcess) -> None:
     window.get_by_role("button", name="A random wine").click()
     _wait_for_the_answer(window)
     found = re.fullmatch(r"curl (\S+) --json '([^']+)'", window.locator("#curl").inner_text())
@@ -199,7 +199,7 @@ def test_a_value_that_the_server_refuses_is_refused_in_its_words(window: Page) -
     _wait_for_the_answer(window)
 
 
-def test_every_page_fits_a_narrow_screen(chromium: Browser, served: Running) -> None:
+def test_every_page_fits_a_narrow_screen(chromium: Browser, served: ServerProcess) -> None:
     with _window(chromium, served, NARROW) as page:
         page.get_by_role("button", name="A random wine").click()
         _box(page, "od280/od315 of diluted wines").fill("123456.789")
@@ -217,7 +217,7 @@ def _overflow(page: Page) -> Any:
 def test_the_page_waits_for_a_model(chromium: Browser, tmp_path: Path) -> None:
     repository = ModelRepository(tmp_path / "wine")
     repository.publish(exported(DEFAULT), content_of(DEFAULT), ORIGIN)
-    with running(repository.folder, tmp_path / "log") as server, _window(chromium, server) as page:
+    with run_server(repository.folder, tmp_path / "log") as server, _window(chromium, server) as page:
         expect(page.get_by_role("alert")).to_contain_text("No model is loaded.")
         expect(page.locator("#desk")).to_be_hidden()
         promote(repository, 1)
@@ -233,7 +233,7 @@ def test_the_page_follows_to_another_version(chromium: Browser, tmp_path: Path) 
     for kind in KINDS:
         repository.publish(exported(kind), content_of(kind), ORIGIN)
     promote(repository, 1)
-    with running(repository.folder, tmp_path / "log") as server:
+    with run_server(repository.folder, tmp_path / "log") as server:
         server.wait_for_version(1)
         with _window(chromium, server) as page:
             _box(page, "ash").fill("2.5")
@@ -253,7 +253,7 @@ def test_the_page_explains_a_model_whose_features_work_together(chromium: Browse
     repository.publish(exported(trees), content_of(trees), ORIGIN)
     promote(repository, 1)
     predictor = Predictor(exported(trees))
-    with running(repository.folder, tmp_path / "log") as server, _window(chromium, server) as page:
+    with run_server(repository.folder, tmp_path / "log") as server, _window(chromium, server) as page:
         wait_until(lambda: _probability(page) is not None)
         expect(page.get_by_text("gradient boosting")).to_be_visible()
         medians = _values(page)
@@ -272,7 +272,7 @@ def test_the_page_explains_a_model_whose_features_work_together(chromium: Browse
 
 
 def test_the_page_says_that_the_server_is_gone(chromium: Browser, model: ModelRepository, tmp_path: Path) -> None:
-    with running(model.folder, tmp_path / "log") as server:
+    with run_server(model.folder, tmp_path / "log") as server:
         server.wait_for_version(1)
         with _window(chromium, server) as page:
             wait_until(lambda: _probability(page) is not None)
@@ -283,16 +283,16 @@ def test_the_page_says_that_the_server_is_gone(chromium: Browser, model: ModelRe
 
 
 @pytest.fixture(scope="module")
-def guarded(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def guarded(model: ModelRepository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that requires the token."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "token").write_text(TOKEN)
-    with running(model.folder, folder / "log", "--token-file", str(folder / "token")) as server:
+    with run_server(model.folder, folder / "log", "--token-file", str(folder / "token")) as server:
         server.wait_for(lambda: server.get("/v2/health/ready").status == 200)
         yield server
 
 
-def test_a_person_gives_the_token_that_the_server_requires(chromium: Browser, guarded: Running) -> None:
+def test_a_person_gives_the_token_that_the_server_requires(chromium: Browser, guarded: ServerProcess) -> None:
     """The page forgets it when it is loaded again."""
     with _window(chromium, guarded) as page:
         expect(page.get_by_role("alert")).to_contain_text("The server requires a bearer token.")
@@ -308,7 +308,7 @@ def test_a_person_gives_the_token_that_the_server_requires(chromium: Browser, gu
         expect(page.get_by_label("Bearer token")).to_be_visible()
 
 
-def test_the_page_about_the_routes_asks_for_the_token_too(chromium: Browser, guarded: Running) -> None:
+def test_the_page_about_the_routes_asks_for_the_token_too(chromium: Browser, guarded: ServerProcess) -> None:
     with _window(chromium, guarded) as page:
         page.goto("/docs")
         _give(page, TOKEN)
@@ -320,7 +320,7 @@ def _give(page: Page, token: str) -> None:
     page.get_by_role("button", name="Use it").click()
 
 
-def test_the_page_about_the_routes_describes_each_and_its_examples_work(window: Page, served: Running) -> None:
+def test_the_page_about_the_routes_describes_each_and_its_examples_work(window: Page, served: ServerProcess) -> None:
     window.get_by_role("link", name="Routes").click()
     routes = served.get("/openapi.json").json["paths"]
     expect(window.locator(".route")).to_have_count(len(routes))
@@ -334,7 +334,7 @@ def test_the_page_about_the_routes_describes_each_and_its_examples_work(window: 
         assert served.post(found[1].removeprefix(served.address), found[2].encode()).status == 200
 
 
-def test_the_page_fits_into_one_picture(chromium: Browser, served: Running, pictures: Path) -> None:
+def test_the_page_fits_into_one_picture(chromium: Browser, served: ServerProcess, pictures: Path) -> None:
     with _window(chromium, served, {"width": 1180, "height": 880}) as page:
         for name, value in _undecided_wine().items():
             _box(page, name.replace("_", " ")).fill(f"{value:.6g}")

@@ -4,22 +4,22 @@ from pathlib import Path
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.support.serving.models import promote, published
-from wine_assets_tests.support.serving.server_process import Client, Running, running
+from wine_assets_tests.support.serving.models import promote, publish_models
+from wine_assets_tests.support.serving.server_process import Client, ServerProcess, run_server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of version 1 that all tests share which change nothing of it."""
     folder = tmp_path_factory.mktemp("served")
-    promote(published(folder / "wine"), 1)
-    with running(folder / "wine", folder / "log") as started:
+    promote(publish_models(folder / "wine"), 1)
+    with run_server(folder / "wine", folder / "log") as started:
         started.wait_for_version(1)
         yield started
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[Client]:
+def client(server: ServerProcess) -> Iterator[Client]:
     """A connection to the shared server."""
     with server.client() as connected:
         yield connected
@@ -28,7 +28,7 @@ def client(server: Running) -> Iterator[Client]:
 @pytest.fixture
 def repository(tmp_path: Path) -> ModelRepository:
     """Two versions that were published, and no champion."""
-    return published(tmp_path / "wine")
+    return publish_models(tmp_path / "wine")
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own(repository: ModelRepository, log: Path) -> Iterator[Running]:
+def own(repository: ModelRepository, log: Path) -> Iterator[ServerProcess]:
     """A server of version 1 that only this test uses."""
     promote(repository, 1)
-    with running(repository.folder, log) as started:
+    with run_server(repository.folder, log) as started:
         started.wait_for_version(1)
         yield started

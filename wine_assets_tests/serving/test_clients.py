@@ -10,10 +10,10 @@ import pytest
 
 from wine_assets.inference import Predictor
 from wine_assets.models.hyperparameters import REFERENCE
-from wine_assets_tests.support.serving.clients import found, speaking_both_ways
+from wine_assets_tests.support.serving.clients import run_client, serve_http_and_grpc
 from wine_assets_tests.support.serving.kserve_environment import INSTALLING_S, kserve_python
 from wine_assets_tests.support.serving.models import rows
-from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.serving.server_process import ServerProcess
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS, exported
 
 pytestmark = [pytest.mark.xdist_group("clients"), pytest.mark.timeout(INSTALLING_S + 300)]  # one makes an environment
@@ -35,9 +35,9 @@ KNOW_NO_METADATA = (KSERVE_HTTP, KSERVE_GRPC)
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str]]:
     """A server of the reference model, and the address of its gRPC side."""
-    with speaking_both_ways(tmp_path_factory.mktemp("served"), REFERENCE_VERSION) as started:
+    with serve_http_and_grpc(tmp_path_factory.mktemp("served"), REFERENCE_VERSION) as started:
         yield started
 
 
@@ -47,13 +47,13 @@ def client(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def findings(client: str, both: tuple[Running, str]) -> Any:
+def findings(client: str, both: tuple[ServerProcess, str]) -> Any:
     """What a client found when it had asked for everything that it can ask for."""
     server, grpc = both
     http = f"127.0.0.1:{server.port}"
     address = grpc if "grpc" in client.lower() else http
     python = kserve_python() if client.startswith("KServe") else Path(sys.executable)
-    return found(*SCRIPTS[client], address, given=_reference_rows().tolist(), python=python)
+    return run_client(*SCRIPTS[client], address, data=_reference_rows().tolist(), python=python)
 
 
 def _reference_rows() -> Any:
@@ -113,8 +113,8 @@ def test_it_shows_its_user_why_a_request_failed(client: str, what: str, sentence
     assert sentence in findings[what]
 
 
-def test_raw_values_are_answered_raw_and_typed_ones_typed(both: tuple[Running, str]) -> None:
-    answers = found(*SCRIPTS[OPEN_GRPC], both[1], given=_reference_rows().tolist())["answers"]
+def test_raw_values_are_answered_raw_and_typed_ones_typed(both: tuple[ServerProcess, str]) -> None:
+    answers = run_client(*SCRIPTS[OPEN_GRPC], both[1], data=_reference_rows().tolist())["answers"]
     assert {way: answer["raw"] for way, answer in answers.items()} == {
         way: 2 if way.startswith("raw ") else 0 for way in answers
     }

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from wine_assets_tests.support.serving.models import request, rows
-from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.serving.server_process import ServerProcess
 
 pytestmark = [
     pytest.mark.soak,
@@ -27,7 +27,7 @@ PIPELINED = 8
 SLOW, STREAMS, ATTACK_S = 1000, 100, 60
 
 
-def _ask(server: Running, count: int) -> None:
+def _ask(server: ServerProcess, count: int) -> None:
     """Ask many times, a few requests at once on one connection."""
     body = msgspec.json.encode(request(rows()[:1]))
     one = INFER + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -39,7 +39,7 @@ def _ask(server: Running, count: int) -> None:
                 answered += connection.recv(65536)
 
 
-def test_a_million_requests_take_no_memory(own: Running, record_property: Record) -> None:
+def test_a_million_requests_take_no_memory(own: ServerProcess, record_property: Record) -> None:
     process = psutil.Process(own.process.pid)
     _ask(own, WARM)
     before = process.memory_info().rss
@@ -49,7 +49,7 @@ def test_a_million_requests_take_no_memory(own: Running, record_property: Record
     assert grown <= 5 << 20
 
 
-def _latencies(server: Running, seconds: float) -> list[float]:
+def _latencies(server: ServerProcess, seconds: float) -> list[float]:
     body, found = msgspec.json.encode(request(rows()[:1])), []
     end = time.monotonic() + seconds
     with server.client() as client:
@@ -61,7 +61,7 @@ def _latencies(server: Running, seconds: float) -> list[float]:
     return found
 
 
-def _stream(server: Running, stop: threading.Event) -> None:
+def _stream(server: ServerProcess, stop: threading.Event) -> None:
     """Send bodies that never end, one after another is refused."""
     chunk = b"1000\r\n" + bytes(0x1000) + b"\r\n"
     while not stop.is_set():
@@ -71,7 +71,7 @@ def _stream(server: Running, stop: threading.Event) -> None:
                 connection.sendall(chunk)
 
 
-def _trickle(server: Running, stop: threading.Event) -> None:
+def _trickle(server: ServerProcess, stop: threading.Event) -> None:
     """Hold on to many connections with headers that never end; those that are closed are opened again."""
     with contextlib.ExitStack() as stack:
         held: list[socket.socket] = []
@@ -91,7 +91,7 @@ def _goes_out(connection: socket.socket, content: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _attackers(server: Running) -> Iterator[None]:
+def _attackers(server: ServerProcess) -> Iterator[None]:
     stop = threading.Event()
     threads = [threading.Thread(target=_stream, args=(server, stop)) for _ in range(STREAMS)]
     threads.append(threading.Thread(target=_trickle, args=(server, stop)))
@@ -105,7 +105,7 @@ def _attackers(server: Running) -> Iterator[None]:
             thread.join()
 
 
-def test_a_good_client_is_answered_among_a_thousand_bad_ones(own: Running, record_property: Record) -> None:
+def test_a_good_client_is_answered_among_a_thousand_bad_ones(own: ServerProcess, record_property: Record) -> None:
     process = psutil.Process(own.process.pid)
     quiet = _latencies(own, 10)
     before = process.memory_info().rss

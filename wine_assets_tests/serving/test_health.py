@@ -8,12 +8,12 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote, request, rows
-from wine_assets_tests.support.serving.server_process import Client, Running, running
+from wine_assets_tests.support.serving.server_process import Client, ServerProcess, run_server
 
 LIVE, READY, INFER = "/v2/health/live", "/v2/health/ready", "/v2/models/wine/infer"
 
 
-def assert_not_ready(server: Running) -> None:
+def assert_not_ready(server: ServerProcess) -> None:
     live, ready = server.get(LIVE), server.get(READY)
     assert (live.status, live.json) == (200, {"live": True})
     assert (ready.status, ready.json) == (503, {"ready": False})
@@ -21,7 +21,7 @@ def assert_not_ready(server: Running) -> None:
     assert model.status == 503
 
 
-def assert_ready(server: Running, version: int) -> None:
+def assert_ready(server: ServerProcess, version: int) -> None:
     assert (server.get(LIVE).status, server.get(LIVE).json) == (200, {"live": True})
     assert (server.get(READY).status, server.get(READY).json) == (200, {"ready": True})
     assert server.get("/v2/models/wine/ready").json == {"name": "wine", "ready": True}
@@ -31,15 +31,15 @@ def assert_ready(server: Running, version: int) -> None:
 
 def test_without_a_model_a_server_is_live_and_takes_the_first_that_comes(tmp_path: Path, log: Path) -> None:
     """Not even the folder has to be there."""
-    from wine_assets_tests.support.serving.models import published
+    from wine_assets_tests.support.serving.models import publish_models
 
-    with running(tmp_path / "wine", log) as server:
+    with run_server(tmp_path / "wine", log) as server:
         assert_not_ready(server)
         assert server.post(INFER, request(rows()[:1])).status == 503
         assert server.post("/predict", {}).status == 503
         [said] = [line for line in server.log() if line["message"].startswith("There is no model yet")]
         assert "wine-assets run releases one" in said["remedy"]
-        repository = published(tmp_path / "wine")
+        repository = publish_models(tmp_path / "wine")
         assert_not_ready(server)
         promote(repository, 1)
         server.wait_for_version(1)
@@ -51,7 +51,7 @@ def test_a_server_whose_first_model_is_broken_is_not_ready(repository: ModelRepo
     model = repository.folder / "versions" / "1" / "model.onnx"
     content = model.read_bytes()
     model.write_bytes(content[:-1])
-    with running(repository.folder, log) as server:
+    with run_server(repository.folder, log) as server:
         server.wait_for(lambda: server.metric("wine_model_reload_failure_total") > 0)
         assert_not_ready(server)
         model.write_bytes(content)
@@ -66,7 +66,7 @@ def test_a_server_that_is_still_loading_is_not_ready(repository: ModelRepository
     content = model.read_bytes()
     model.unlink()
     os.mkfifo(model)
-    with running(repository.folder, log) as server:
+    with run_server(repository.folder, log) as server:
         with model.open("wb") as pipe:  # which waits for the server to read
             assert_not_ready(server)
             pipe.write(content)
@@ -74,7 +74,7 @@ def test_a_server_that_is_still_loading_is_not_ready(repository: ModelRepository
         assert_ready(server, 1)
 
 
-def test_a_failed_reload_leaves_a_server_ready(own: Running, repository: ModelRepository) -> None:
+def test_a_failed_reload_leaves_a_server_ready(own: ServerProcess, repository: ModelRepository) -> None:
     (repository.folder / "champion").write_bytes(b"{")
     own.wait_for(lambda: own.metric("wine_model_reload_failure_total") > 0)
     assert_ready(own, 1)
@@ -82,7 +82,7 @@ def test_a_failed_reload_leaves_a_server_ready(own: Running, repository: ModelRe
 
 def test_a_draining_server_is_not_ready_and_still_answers(repository: ModelRepository, log: Path) -> None:
     promote(repository, 1)
-    with running(repository.folder, log, "--drain-s", "60") as server:
+    with run_server(repository.folder, log, "--drain-s", "60") as server:
         server.wait_for_version(1)
         server.process.send_signal(signal.SIGTERM)
         server.wait_for(lambda: server.get(READY).status == 503)

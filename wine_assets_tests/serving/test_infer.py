@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from wine_assets_tests.support.serving.models import expected, named_rows, request, rows
-from wine_assets_tests.support.serving.server_process import Client, Reply, Running
+from wine_assets_tests.support.serving.server_process import Client, Reply, ServerProcess
 
 INFER = "/v2/models/wine/infer"
 WIDTH = 13
@@ -81,7 +81,7 @@ def test_fields_that_are_not_known_are_ignored(client: Client) -> None:
     assert outputs_of(client.post(INFER, body))["label"]["data"] == expected(1)[0][:1]
 
 
-def test_a_server_has_few_threads_however_large_the_batches(server: Running, client: Client) -> None:
+def test_a_server_has_few_threads_however_large_the_batches(server: ServerProcess, client: Client) -> None:
     """Whatever the machine has: a container may have one processor of many."""
     for _ in range(10):
         outputs_of(client.post(INFER, request(np.tile(rows(), (10, 1)))))

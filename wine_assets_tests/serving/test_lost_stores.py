@@ -13,8 +13,8 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.load import Load
-from wine_assets_tests.support.serving.models import expected, point, promote, published
-from wine_assets_tests.support.serving.server_process import START_S, Running, running, wait_until
+from wine_assets_tests.support.serving.models import expected, promote, publish_models, write_pointer
+from wine_assets_tests.support.serving.server_process import START_S, ServerProcess, run_server, wait_until
 from wine_assets_tests.support.serving.small_disk import fill, make_room, small_disk
 
 CLIENTS, SOAK_CLIENTS, SOAK_S = 2, 8, 60
@@ -52,10 +52,10 @@ def _bound_by_modes() -> Sequence[str]:
 
 
 @pytest.fixture
-def bound(repository: ModelRepository, log: Path) -> Iterator[Running]:
+def bound(repository: ModelRepository, log: Path) -> Iterator[ServerProcess]:
     """A server of version 1 that may not read what nobody may read."""
     promote(repository, 1)
-    with running(repository.folder, log, within=_bound_by_modes()) as started:
+    with run_server(repository.folder, log, within=_bound_by_modes()) as started:
         started.wait_for_version(1)
         yield started
 
@@ -114,11 +114,11 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 }
 
 
-def _errors(server: Running) -> list[dict[str, Any]]:
+def _errors(server: ServerProcess) -> list[dict[str, Any]]:
     return [line for line in server.log() if line["level"] == "error"]
 
 
-def _hold_out(server: Running, load: Load, seconds: float) -> None:
+def _hold_out(server: ServerProcess, load: Load, seconds: float) -> None:
     """Look again and again whether the server is ready, for so long and until it gave some answers more."""
     end, answers = time.monotonic() + seconds, load.answers + ANSWERS
 
@@ -133,7 +133,7 @@ def _hold_out(server: Running, load: Load, seconds: float) -> None:
 @forms
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_lost_store_is_complained_of_while_its_model_is_served_on(
-    bound: Running, repository: ModelRepository, fault: str, clients: int, seconds: float
+    bound: ServerProcess, repository: ModelRepository, fault: str, clients: int, seconds: float
 ) -> None:
     lose, reason = FAULTS[fault]
     reason = reason.format(folder=repository.folder)
@@ -152,12 +152,12 @@ def test_a_lost_store_is_complained_of_while_its_model_is_served_on(
 
 
 def test_a_candidate_that_nobody_may_read_is_named_and_is_served_once_it_can_be_read(
-    bound: Running, repository: ModelRepository
+    bound: ServerProcess, repository: ModelRepository
 ) -> None:
     version = repository.folder / "versions" / "2"
     manifest = (version / "manifest.json").read_bytes()
     with _forbidden(version):
-        point(repository, 2, manifest)
+        write_pointer(repository, 2, manifest)
         bound.wait_for(lambda: bound.metric("wine_model_reload_failure_total") > 0)
         reason = f"{version} can't be read (Permission denied). Check it, and who may read it."
         error = _errors(bound)[0]
@@ -172,14 +172,14 @@ def test_a_full_disk_is_served_from_and_takes_promotions_once_there_is_room(
 ) -> None:
     """The log and the temporary files of the server lie on that disk too."""
     expected(1), expected(2)
-    published(tmp_path / "wine")
+    publish_models(tmp_path / "wine")
     (tmp_path / "disk").mkdir()
     with small_disk(tmp_path / "disk", DISK) as disk:
         shutil.copytree(tmp_path / "wine", disk / "wine")
         (disk / "tmp").mkdir()
         repository = ModelRepository(disk / "wine")
         promote(repository, 1)
-        with running(repository.folder, disk / "log", "--access-log", "yes", TMPDIR=str(disk / "tmp")) as server:
+        with run_server(repository.folder, disk / "log", "--access-log", "yes", TMPDIR=str(disk / "tmp")) as server:
             server.wait_for_version(1)
             with Load(server, clients, pause_s=0.01) as load:
                 fill(disk)

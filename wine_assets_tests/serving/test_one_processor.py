@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.support.serving.clients import found, speaking_both_ways
+from wine_assets_tests.support.serving.clients import run_client, serve_http_and_grpc
 from wine_assets_tests.support.serving.load import Load
 from wine_assets_tests.support.serving.models import expected, promote, request, rows
-from wine_assets_tests.support.serving.server_process import Running, running, wait_until
+from wine_assets_tests.support.serving.server_process import ServerProcess, run_server, wait_until
 
 INFER = "/v2/models/wine/infer"
 CLIENTS, ANSWERS, THREADS = 4, 200, 4
@@ -80,19 +80,19 @@ def limit(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
         yield ("sh", "-c", JOIN, str(group))
 
 
-def _threads(server: Running) -> list[str]:
+def _threads(server: ServerProcess) -> list[str]:
     """Return the names of a server's threads."""
     tasks = Path(f"/proc/{server.process.pid}/task")
     return [(task / "comm").read_text().strip() for task in tasks.iterdir()]
 
 
-def _is_limited(server: Running, limit: Sequence[str]) -> bool:
+def _is_limited(server: ServerProcess, limit: Sequence[str]) -> bool:
     process = psutil.Process(server.process.pid)
     joined = Path(limit[-1], "cgroup.procs")
     return len(process.cpu_affinity()) == 1 or str(process.pid) in joined.read_text().split()
 
 
-def _keep_busy(server: Running, repository: ModelRepository) -> None:
+def _keep_busy(server: ServerProcess, repository: ModelRepository) -> None:
     """Have clients ask while the model changes, and have large batches computed."""
     expected(1), expected(2)
     with Load(server, CLIENTS) as load:
@@ -108,7 +108,7 @@ def test_a_server_on_one_processor_answers_with_at_most_four_threads(
 ) -> None:
     """The threads are the event loop's, the one that looks for a champion, and one that onnxruntime keeps."""
     promote(repository, 1)
-    with running(repository.folder, log, within=limit) as server:
+    with run_server(repository.folder, log, within=limit) as server:
         server.wait_for_version(1)
         assert _is_limited(server, limit)
         _keep_busy(server, repository)
@@ -119,8 +119,8 @@ def test_a_server_of_both_transports_on_one_processor_answers_with_at_most_four_
     tmp_path: Path, limit: Sequence[str]
 ) -> None:
     """The library of gRPC starts its own, as many on one processor as on two; all others are counted."""
-    with speaking_both_ways(tmp_path, 1, within=limit) as (server, address):
+    with serve_http_and_grpc(tmp_path, 1, within=limit) as (server, address):
         assert _is_limited(server, limit)
         _keep_busy(server, ModelRepository(tmp_path / "wine"))
-        assert found("grpc_client", "good", address, given=rows()[0].tolist()) == "OK"
+        assert run_client("grpc_client", "good", address, data=rows()[0].tolist()) == "OK"
         assert len([name for name in _threads(server) if not name.startswith(OF_GRPC)]) <= THREADS

@@ -19,13 +19,13 @@ from wine_assets_tests.support.serving.models import (
     content_of,
     expected,
     manifest_for,
-    point,
     promote,
-    put,
     request,
     rows,
+    write_pointer,
+    write_version,
 )
-from wine_assets_tests.support.serving.server_process import Running, wait_until
+from wine_assets_tests.support.serving.server_process import ServerProcess, wait_until
 from wine_assets_tests.support.wine_frames import DEFAULT, exported
 
 INFER = "/v2/models/wine/infer"
@@ -34,7 +34,7 @@ SOAK_PROMOTIONS, SOAK_CLIENTS = 500, 8
 PAUSE_S, SAMPLES, ROUNDS, WAIT_S = 0.01, 5000, 3, 240
 
 
-def _promote_under_load(server: Running, repository: ModelRepository, promotions: int, clients: int) -> None:
+def _promote_under_load(server: ServerProcess, repository: ModelRepository, promotions: int, clients: int) -> None:
     expected(1), expected(2)
     with Load(server, clients) as load:
         for number in range(promotions):
@@ -49,7 +49,7 @@ def _promote_under_load(server: Running, repository: ModelRepository, promotions
 
 
 def test_no_request_fails_or_is_answered_under_the_wrong_version_while_models_change(
-    own: Running, repository: ModelRepository
+    own: ServerProcess, repository: ModelRepository
 ) -> None:
     _promote_under_load(own, repository, PROMOTIONS, CLIENTS)
 
@@ -57,7 +57,7 @@ def test_no_request_fails_or_is_answered_under_the_wrong_version_while_models_ch
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
-def test_five_hundred_promotions_under_eight_clients(own: Running, repository: ModelRepository) -> None:
+def test_five_hundred_promotions_under_eight_clients(own: ServerProcess, repository: ModelRepository) -> None:
     _promote_under_load(own, repository, SOAK_PROMOTIONS, SOAK_CLIENTS)
 
 
@@ -66,7 +66,7 @@ def _p99(load: Load) -> float:
     return float(np.quantile(load.seconds, 0.99))
 
 
-def _slowed(server: Running, repository: ModelRepository) -> float:
+def _slowed(server: ServerProcess, repository: ModelRepository) -> float:
     """Return by what factor promotions, one after another, raise the 99th percentile of what steady clients wait."""
     with Load(server, SOAK_CLIENTS, pause_s=PAUSE_S) as quiet:
         wait_until(lambda: len(quiet.seconds) >= SAMPLES or bool(quiet.wrong), seconds=WAIT_S)
@@ -82,7 +82,7 @@ def _slowed(server: Running, repository: ModelRepository) -> float:
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
 def test_promotions_at_most_double_what_the_slowest_hundredth_waits(
-    own: Running, repository: ModelRepository, record_property: Callable[[str, object], None]
+    own: ServerProcess, repository: ModelRepository, record_property: Callable[[str, object], None]
 ) -> None:
     """In the best of three rounds, as others may use the machine too; the clients are steady, so that none is full."""
     expected(1), expected(2)
@@ -97,7 +97,7 @@ def test_promotions_at_most_double_what_the_slowest_hundredth_waits(
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
 def test_two_thousand_reloads_take_no_memory(
-    own: Running, repository: ModelRepository, record_property: Callable[[str, object], None]
+    own: ServerProcess, repository: ModelRepository, record_property: Callable[[str, object], None]
 ) -> None:
     process = psutil.Process(own.process.pid)
 
@@ -114,7 +114,7 @@ def test_two_thousand_reloads_take_no_memory(
     assert grown <= 5 << 20
 
 
-def test_a_rollback_is_served(own: Running, repository: ModelRepository) -> None:
+def test_a_rollback_is_served(own: ServerProcess, repository: ModelRepository) -> None:
     promote(repository, 2)
     own.wait_for_version(2)
     repository.rollback(by="a test")
@@ -123,7 +123,7 @@ def test_a_rollback_is_served(own: Running, repository: ModelRepository) -> None
     assert own.get("/v2/models/wine/versions/2/ready").status == 404
 
 
-def test_the_model_that_is_served_is_told_to_prometheus(own: Running, repository: ModelRepository) -> None:
+def test_the_model_that_is_served_is_told_to_prometheus(own: ServerProcess, repository: ModelRepository) -> None:
     promote(repository, 2)
     own.wait_for_version(2)
     sha256 = repository.read(2).manifest.content.model_sha256
@@ -200,14 +200,14 @@ def candidates(folder: Path) -> dict[str, tuple[dict[str, bytes], bytes]]:
 
 
 def test_a_broken_candidate_is_refused_and_the_old_model_served_on(
-    own: Running, repository: ModelRepository, tmp_path: Path
+    own: ServerProcess, repository: ModelRepository, tmp_path: Path
 ) -> None:
     body = request(rows()[:1])
     model = own.post(INFER, body).json
     for number, (name, (files, manifest)) in enumerate(candidates(tmp_path).items()):
         failures = own.metric("wine_model_reload_failure_total")
-        put(repository, 10 + number, files)
-        point(repository, 10 + number, manifest)
+        write_version(repository, 10 + number, files)
+        write_pointer(repository, 10 + number, manifest)
         own.wait_for(lambda failures=failures: own.metric("wine_model_reload_failure_total") > failures)  # type: ignore[misc]
         assert own.post(INFER, body).json == model, name
         assert own.get("/v2/health/ready").status == 200, name
@@ -215,15 +215,15 @@ def test_a_broken_candidate_is_refused_and_the_old_model_served_on(
         assert reason["version"] == 10 + number
         assert reason["reason"].endswith(".")
     assert number >= 11
-    point(repository, 2, (repository.folder / "versions" / "2" / "manifest.json").read_bytes())
+    write_pointer(repository, 2, (repository.folder / "versions" / "2" / "manifest.json").read_bytes())
     own.wait_for_version(2)
 
 
-def test_a_candidate_that_was_broken_is_tried_again(own: Running, repository: ModelRepository) -> None:
+def test_a_candidate_that_was_broken_is_tried_again(own: ServerProcess, repository: ModelRepository) -> None:
     """Without a new promotion: a storage may lag behind."""
     model, manifest = exported(DEFAULT), manifest_for(exported(DEFAULT))
-    folder = put(repository, 3, {"manifest.json": manifest})
-    point(repository, 3, manifest)
+    folder = write_version(repository, 3, {"manifest.json": manifest})
+    write_pointer(repository, 3, manifest)
     own.wait_for(lambda: own.metric("wine_model_reload_failure_total") >= 2)
     (folder / "model.onnx").write_bytes(model)
     own.wait_for_version(3)

@@ -9,8 +9,8 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote, request, rows
-from wine_assets_tests.support.serving.raw_http import read_to_the_end
-from wine_assets_tests.support.serving.server_process import Running, running
+from wine_assets_tests.support.serving.raw_http import read_until_closed
+from wine_assets_tests.support.serving.server_process import ServerProcess, run_server
 
 IN_FLIGHT, SOAK_IN_FLIGHT = 50, 200
 
@@ -21,7 +21,7 @@ def _stop_with_requests_in_flight(repository: ModelRepository, log: Path, count:
     promote(repository, 1)
     body = json.dumps(request(rows())).encode()
     start = b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with running(repository.folder, log, "--drain-s", "1", "--finish-s", "20") as server:
+    with run_server(repository.folder, log, "--drain-s", "1", "--finish-s", "20") as server:
         server.wait_for_version(1)
         connections = [server.connect() for _ in range(count)]
         for connection in connections:
@@ -32,14 +32,14 @@ def _stop_with_requests_in_flight(repository: ModelRepository, log: Path, count:
         answers = []
         for connection in connections:
             connection.sendall(body[100:])
-            answers.append(read_to_the_end(connection))
+            answers.append(read_until_closed(connection))
             connection.close()
         assert [answer.statuses for answer in answers] == [[200]] * count
         assert all(b"connection: close" in answer.content for answer in answers)
         assert server.process.wait(30) == 0
 
 
-def _arrived(server: Running, count: int) -> bool:
+def _arrived(server: ServerProcess, count: int) -> bool:
     """Return whether the server has accepted all connections; the one that asks isn't counted."""
     import psutil
 
@@ -62,7 +62,7 @@ def test_a_request_that_begins_before_the_listener_closes_may_end_after_it(
 ) -> None:
     """Without any time to drain, a body that has begun to arrive is still waited for."""
     promote(repository, 1)
-    with running(repository.folder, log, "--finish-s", "20") as server:
+    with run_server(repository.folder, log, "--finish-s", "20") as server:
         server.wait_for_version(1)
         with server.connect() as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
@@ -71,11 +71,11 @@ def test_a_request_that_begins_before_the_listener_closes_may_end_after_it(
             server.process.send_signal(signal.SIGTERM)
             server.wait_for(lambda: not _listens(server))
             connection.sendall(b"}")
-            assert read_to_the_end(connection).statuses == [400]
+            assert read_until_closed(connection).statuses == [400]
         assert server.process.wait(30) == 0
 
 
-def _listens(server: Running) -> bool:
+def _listens(server: ServerProcess) -> bool:
     try:
         server.connect().close()
     except ConnectionRefusedError:
@@ -84,7 +84,7 @@ def _listens(server: Running) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_ends_with_status_0(number: signal.Signals, own: Running) -> None:
+def test_a_server_ends_with_status_0(number: signal.Signals, own: ServerProcess) -> None:
     own.process.send_signal(number)
     assert own.process.wait(30) == 0
     assert own.log()[-1]["message"] == "Stopped."
@@ -92,7 +92,7 @@ def test_a_server_ends_with_status_0(number: signal.Signals, own: Running) -> No
 
 def test_a_client_that_never_ends_its_request_does_not_keep_a_server(repository: ModelRepository, log: Path) -> None:
     promote(repository, 1)
-    with running(repository.folder, log, "--finish-s", "0.2") as server, server.connect() as connection:
+    with run_server(repository.folder, log, "--finish-s", "0.2") as server, server.connect() as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
         server.wait_for(lambda: _arrived(server, 1))
         server.process.send_signal(signal.SIGTERM)
@@ -105,7 +105,7 @@ def test_a_server_that_is_killed_leaves_the_port_to_the_next(repository: ModelRe
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     for _ in range(2):
-        with running(repository.folder, log, "--port", port) as server:
+        with run_server(repository.folder, log, "--port", port) as server:
             server.wait_for_version(1)
             with server.connect():
                 server.process.kill()

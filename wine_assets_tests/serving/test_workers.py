@@ -13,31 +13,31 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote, request, rows
-from wine_assets_tests.support.serving.server_process import Running, running, wait_until
+from wine_assets_tests.support.serving.server_process import ServerProcess, run_server, wait_until
 from wine_assets_tests.support.serving.small_disk import fill, small_disk
 
 INFER = "/v2/models/wine/infer"
 
 
 @pytest.fixture
-def pair(repository: ModelRepository, log: Path) -> Iterator[Running]:
+def pair(repository: ModelRepository, log: Path) -> Iterator[ServerProcess]:
     """A server of two workers."""
     promote(repository, 1)
-    with running(repository.folder, log, "--workers", "2") as started:
+    with run_server(repository.folder, log, "--workers", "2") as started:
         started.wait_for(lambda: _model(started) >= 2)
         yield started
 
 
-def _model(server: Running, version: str = "1") -> int:
+def _model(server: ServerProcess, version: str = "1") -> int:
     """Return how many workers said that they serve a version."""
     return sum(line["message"] == "A model is served." and line["version"] == version for line in server.log())
 
 
-def _workers(server: Running) -> list[psutil.Process]:
+def _workers(server: ServerProcess) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children()
 
 
-def test_workers_answer_and_add_up_their_figures(pair: Running) -> None:
+def test_workers_answer_and_add_up_their_figures(pair: ServerProcess) -> None:
     assert len(_workers(pair)) == 2
     for _ in range(40):
         assert pair.post(INFER, request(rows()[:1])).status == 200
@@ -45,14 +45,14 @@ def test_workers_answer_and_add_up_their_figures(pair: Running) -> None:
     assert pair.metric("wine_model_info") == 1
 
 
-def test_a_promotion_reaches_all_workers(pair: Running, repository: ModelRepository) -> None:
+def test_a_promotion_reaches_all_workers(pair: ServerProcess, repository: ModelRepository) -> None:
     promote(repository, 2)
     pair.wait_for(lambda: _model(pair, "2") == 2)
     versions = {pair.post(INFER, request(rows()[:1])).json["model_version"] for _ in range(20)}
     assert versions == {"2"}
 
 
-def test_a_worker_that_dies_is_replaced(pair: Running) -> None:
+def test_a_worker_that_dies_is_replaced(pair: ServerProcess) -> None:
     killed = _workers(pair)[0]
     killed.send_signal(signal.SIGKILL)
     pair.wait_for(lambda: _model(pair) == 3)
@@ -69,7 +69,7 @@ def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
     (tmp_path / "disk").mkdir()
     with (
         small_disk(tmp_path / "disk", "size=12m,nr_inodes=200") as disk,
-        running(repository.folder, log, "--workers", "2", TMPDIR=str(disk)) as server,
+        run_server(repository.folder, log, "--workers", "2", TMPDIR=str(disk)) as server,
     ):
         server.wait_for(lambda: _model(server) >= 2)
         fill(disk)
@@ -81,7 +81,7 @@ def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
         assert [line for line in server.log() if line["level"] == "error"] == []
 
 
-def test_the_end_of_a_server_is_the_end_of_its_workers(pair: Running) -> None:
+def test_the_end_of_a_server_is_the_end_of_its_workers(pair: ServerProcess) -> None:
     workers = _workers(pair)
     assert pair.stop() == 0
     assert not any(worker.is_running() for worker in workers)
@@ -94,13 +94,13 @@ def test_workers_that_the_command_line_started_end_without_a_word_and_with_0(
     """Not as a run that was interrupted, which ends with 143 and a sentence about what was kept."""
     program = "import sys; sys.argv[1:4] = ['serve']; from wine_assets.cli.entry import main; main()"
     within = (sys.executable, "-c", program)
-    with running(repository.folder, tmp_path / "log", "--workers", "2", within=within) as server:
+    with run_server(repository.folder, tmp_path / "log", "--workers", "2", within=within) as server:
         server.wait_for(lambda: sum(line["message"] == "Listening." for line in server.log()) == 2)
         assert server.stop() == 0
         assert [line for line in server.log() if line["level"] == "error"] == []
 
 
-def test_workers_do_not_outlive_a_server_that_is_killed(pair: Running) -> None:
+def test_workers_do_not_outlive_a_server_that_is_killed(pair: ServerProcess) -> None:
     workers = _workers(pair)
     os.kill(pair.process.pid, signal.SIGKILL)
     pair.process.wait(30)
@@ -132,7 +132,7 @@ def test_workers_do_not_share_the_port_of_another_server(repository: ModelReposi
 
 
 def test_what_a_killed_server_left_in_memory_is_removed_by_the_next(
-    pair: Running, repository: ModelRepository, tmp_path: Path
+    pair: ServerProcess, repository: ModelRepository, tmp_path: Path
 ) -> None:
     [left] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(pair)}
     workers = _workers(pair)
@@ -140,10 +140,10 @@ def test_what_a_killed_server_left_in_memory_is_removed_by_the_next(
     pair.process.wait(30)
     wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
     assert left.exists()
-    with running(repository.folder, tmp_path / "next", "--workers", "2") as server:
+    with run_server(repository.folder, tmp_path / "next", "--workers", "2") as server:
         server.wait_for(lambda: _model(server) >= 2)
         assert not left.exists()
         [own] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(server)}
-        with running(repository.folder, tmp_path / "beside", "--workers", "2") as other:
+        with run_server(repository.folder, tmp_path / "beside", "--workers", "2") as other:
             other.wait_for(lambda: _model(other) >= 2)
             assert own.exists(), "that of a living server stays"

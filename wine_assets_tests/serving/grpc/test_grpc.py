@@ -12,33 +12,33 @@ import pytest
 from wine_assets.serving.grpc.generate import PACKAGE, generate
 from wine_assets.serving.grpc.message_reader import MAX_SLOW_READS
 from wine_assets_tests.support.serving.clients import (
-    ASK_S,
-    found,
-    said,
-    speaking_both_ways,
-    speaking_of_nothing,
-    started,
-    tell,
+    CLIENT_S,
+    read_line,
+    run_client,
+    send_line,
+    serve_http_and_grpc,
+    serve_without_model,
+    start_client,
 )
 from wine_assets_tests.support.serving.models import rows
-from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.serving.server_process import ServerProcess
 
 ROOT = Path(__file__).parents[3]
-ASKING = "grpc_client"
+CLIENT = "grpc_client"
 CALLS = 20
 UNREADABLE = "INVALID_ARGUMENT: The message can't be read as inference.ModelInferRequest. Send one that is."
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str]]:
     """A server of version 1, and the address of its gRPC side."""
-    with speaking_both_ways(tmp_path_factory.mktemp("served"), 1, "--body-limit-bytes", "4000000") as serving:
+    with serve_http_and_grpc(tmp_path_factory.mktemp("served"), 1, "--body-limit-bytes", "4000000") as serving:
         yield serving
 
 
 @pytest.fixture(scope="module")
-def hostile(both: tuple[Running, str]) -> Any:
-    return found(ASKING, "hostile", both[1], given=rows()[0].tolist())
+def hostile(both: tuple[ServerProcess, str]) -> Any:
+    return run_client(CLIENT, "hostile", both[1], data=rows()[0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_what_cannot_be_answered_is_refused_with_a_status_and_a_sentence(hostile
 
 
 @pytest.fixture(scope="module")
-def wire(both: tuple[Running, str]) -> Any:
-    return found(ASKING, "wire", both[1], given=rows()[0].tolist())
+def wire(both: tuple[ServerProcess, str]) -> Any:
+    return run_client(CLIENT, "wire", both[1], data=rows()[0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -102,23 +102,25 @@ def test_bytes_are_looked_at_before_anything_is_made_of_them(wire: Any, what: st
     assert wire[what].startswith(answer)
 
 
-def test_nothing_that_a_client_sends_is_worth_a_line_of_the_log(both: tuple[Running, str], wire: Any) -> None:
+def test_nothing_that_a_client_sends_is_worth_a_line_of_the_log(both: tuple[ServerProcess, str], wire: Any) -> None:
     """Or clients could fill a disk."""
     assert wire["good after all"] == "OK"
     assert {line["level"] for line in both[0].log()} == {"info"}
 
 
-def test_requests_are_counted_as_requests_of_rest_are(both: tuple[Running, str], hostile: Any, wire: Any) -> None:
+def test_requests_are_counted_as_requests_of_rest_are(both: tuple[ServerProcess, str], hostile: Any, wire: Any) -> None:
     server, _ = both
     before = {name: server.metric(f"model_infer_request_{name}_total") for name in ("success", "failure")}
-    again = found(ASKING, "hostile", both[1], given=rows()[0].tolist())
+    again = run_client(CLIENT, "hostile", both[1], data=rows()[0].tolist())
     refused = [what for what, answer in again.items() if answer.startswith("INVALID_ARGUMENT: ")]
     early = {"values of another type", "raw and typed", "raw for another input"}  # as JSON that can't be read
     assert server.metric("model_infer_request_success_total") == before["success"] + 1
     assert server.metric("model_infer_request_failure_total") == before["failure"] + len({*refused} - early)
 
 
-def test_calls_are_counted_by_method_and_by_how_they_end(both: tuple[Running, str], wire: Any, hostile: Any) -> None:
+def test_calls_are_counted_by_method_and_by_how_they_end(
+    both: tuple[ServerProcess, str], wire: Any, hostile: Any
+) -> None:
     metrics = both[0].get("/metrics").body.decode()
     names = 'grpc_method="ModelInfer",grpc_service="inference.GRPCInferenceService",grpc_type="UNARY"'
     for code in ("OK", "INVALID_ARGUMENT"):
@@ -126,7 +128,9 @@ def test_calls_are_counted_by_method_and_by_how_they_end(both: tuple[Running, st
     assert both[0].metric("grpc_server_started_total") == both[0].metric("grpc_server_handled_total")
 
 
-def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(both: tuple[Running, str], wire: Any) -> None:
+def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(
+    both: tuple[ServerProcess, str], wire: Any
+) -> None:
     metrics = both[0].get("/metrics").body.decode()
     others = 'grpc_code="UNIMPLEMENTED",grpc_method="other",grpc_service="other",grpc_type="other"'
     assert f"grpc_server_handled_total{{{others}}}" in metrics
@@ -135,8 +139,8 @@ def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(both: t
 
 def test_a_message_that_the_library_finds_too_large_is_counted_as_a_call_that_was_cancelled(tmp_path: Path) -> None:
     """It tells nobody why."""
-    with speaking_both_ways(tmp_path, 1, "--body-limit-bytes", "4000000") as (server, address):
-        assert found(ASKING, "large", address).startswith("RESOURCE_EXHAUSTED: ")
+    with serve_http_and_grpc(tmp_path, 1, "--body-limit-bytes", "4000000") as (server, address):
+        assert run_client(CLIENT, "large", address).startswith("RESOURCE_EXHAUSTED: ")
         server.wait_for(lambda: server.metric("grpc_server_handled_total") == 1)
         assert 'grpc_server_handled_total{grpc_code="CANCELLED",' in server.get("/metrics").body.decode()
 
@@ -149,8 +153,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a server without a model, and with a token, says."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "token").write_text(f"{TOKEN}\n")
-    with speaking_of_nothing(folder, "--token-file", str(folder / "token")) as (_, address):
-        return found(ASKING, "health", address, given=TOKEN)
+    with serve_without_model(folder, "--token-file", str(folder / "token")) as (_, address):
+        return run_client(CLIENT, "health", address, data=TOKEN)
 
 
 def test_health_needs_no_token_and_says_that_there_is_no_model(guarded: Any) -> None:
@@ -174,18 +178,18 @@ def test_without_a_model_the_server_is_unavailable(guarded: Any) -> None:
 
 
 def test_a_message_that_does_not_come_is_not_waited_for_forever(tmp_path: Path) -> None:
-    with speaking_of_nothing(tmp_path, "--body-deadline-s", "0.2") as (_, address):
-        answer = found(ASKING, "silent", address)
+    with serve_without_model(tmp_path, "--body-deadline-s", "0.2") as (_, address):
+        answer = run_client(CLIENT, "silent", address)
     assert answer == "DEADLINE_EXCEEDED: The message of the call has to arrive in 0.2 s, and didn't."
 
 
 def test_many_messages_that_do_not_come_are_waited_for_shortly(tmp_path: Path) -> None:
     """So that they don't fill the memory together; one that comes at once is answered all the same."""
-    with speaking_both_ways(tmp_path, 1, "--body-deadline-s", "600") as (server, address):
-        with started(ASKING, "slow", address) as client:
-            tell(client, {"row": rows()[0].tolist(), "calls": MAX_SLOW_READS})
+    with serve_http_and_grpc(tmp_path, 1, "--body-deadline-s", "600") as (server, address):
+        with start_client(CLIENT, "slow", address) as client:
+            send_line(client, {"row": rows()[0].tolist(), "calls": MAX_SLOW_READS})
             server.wait_for(lambda: _begun(server) >= MAX_SLOW_READS)
-            out, errors = client.communicate("\n", timeout=ASK_S)
+            out, errors = client.communicate("\n", timeout=CLIENT_S)
         assert client.returncode == 0, errors
     assert json.loads(out) == {
         "one more": "DEADLINE_EXCEEDED: The message of the call has to arrive in 1 s, and didn't.",
@@ -196,37 +200,37 @@ def test_many_messages_that_do_not_come_are_waited_for_shortly(tmp_path: Path) -
 
 def test_calls_that_have_begun_when_the_server_is_told_to_stop_are_answered(tmp_path: Path) -> None:
     """And health says that it isn't serving, while it still answers, and the port is closed to others after that."""
-    with speaking_both_ways(tmp_path, 1, "--drain-s", "60", "--finish-s", "30") as (server, address):
-        with started(ASKING, "waiting", address) as client:
-            tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
+    with serve_http_and_grpc(tmp_path, 1, "--drain-s", "60", "--finish-s", "30") as (server, address):
+        with start_client(CLIENT, "waiting", address) as client:
+            send_line(client, {"row": rows()[0].tolist(), "calls": CALLS})
             server.wait_for(lambda: _begun(server) >= CALLS)
             server.process.send_signal(signal.SIGTERM)
-            assert said(client) == "draining"
+            assert read_line(client) == "draining"
             server.process.send_signal(signal.SIGTERM)  # don't drain any longer
             server.wait_for(lambda: not _listens(address))
-            out, errors = client.communicate("\n", timeout=ASK_S)
+            out, errors = client.communicate("\n", timeout=CLIENT_S)
         assert client.returncode == 0, errors
         assert json.loads(out) == ["OK"] * CALLS
         assert server.process.wait(30) == 0
 
 
 def test_a_call_whose_message_never_comes_does_not_keep_a_server(tmp_path: Path) -> None:
-    with speaking_both_ways(tmp_path, 1, "--finish-s", "0.2") as (server, address):
-        with started(ASKING, "silent", address) as client:
-            tell(client, None)
+    with serve_http_and_grpc(tmp_path, 1, "--finish-s", "0.2") as (server, address):
+        with start_client(CLIENT, "silent", address) as client:
+            send_line(client, None)
             server.wait_for(lambda: _begun(server) >= 1)
             assert server.stop() == 0
-            out, errors = client.communicate(timeout=ASK_S)
+            out, errors = client.communicate(timeout=CLIENT_S)
         assert client.returncode == 0, errors
     assert json.loads(out).startswith(("UNAVAILABLE: ", "CANCELLED: "))
 
 
 def test_more_calls_than_may_be_at_one_time_are_refused(tmp_path: Path) -> None:
-    with speaking_both_ways(tmp_path, 1, "--connections", str(CALLS)) as (server, address):
-        with started(ASKING, "crowded", address) as client:
-            tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
+    with serve_http_and_grpc(tmp_path, 1, "--connections", str(CALLS)) as (server, address):
+        with start_client(CLIENT, "crowded", address) as client:
+            send_line(client, {"row": rows()[0].tolist(), "calls": CALLS})
             server.wait_for(lambda: _begun(server) >= CALLS)
-            out, errors = client.communicate("\n", timeout=ASK_S)
+            out, errors = client.communicate("\n", timeout=CLIENT_S)
         assert client.returncode == 0, errors
         assert 'grpc_server_handled_total{grpc_code="RESOURCE_EXHAUSTED",' in server.get("/metrics").body.decode()
     answers = json.loads(out)
@@ -234,7 +238,7 @@ def test_more_calls_than_may_be_at_one_time_are_refused(tmp_path: Path) -> None:
     assert (answers["those that began"], answers["afterwards"]) == ("OK", "OK")
 
 
-def _begun(server: Running) -> float:
+def _begun(server: ServerProcess) -> float:
     """Return how many inference requests have begun."""
     metrics = server.get("/metrics").body.decode().splitlines()
     started_ones = [line for line in metrics if line.startswith("grpc_server_started_total") and "ModelInfer" in line]
@@ -251,23 +255,23 @@ def _listens(address: str) -> bool:
 
 
 def test_workers_share_the_port_and_their_figures(tmp_path: Path) -> None:
-    with speaking_both_ways(tmp_path, 1, "--workers", "2") as (server, address):
+    with serve_http_and_grpc(tmp_path, 1, "--workers", "2") as (server, address):
         server.wait_for(lambda: len(_listening(server)) == 2)
-        answers = [found(ASKING, "good", address, given=rows()[0].tolist()) for _ in range(3)]
+        answers = [run_client(CLIENT, "good", address, data=rows()[0].tolist()) for _ in range(3)]
         assert answers == ["OK"] * 3
         server.wait_for(lambda: server.metric("model_infer_request_success_total") == len(answers))
         assert server.metric("grpc_server_handled_total") == len(answers)
         assert "A worker died." not in {line["message"] for line in server.log()}
 
 
-def _listening(server: Running) -> set[int]:
+def _listening(server: ServerProcess) -> set[int]:
     """Return the processes that listen, over HTTP as well as gRPC."""
     return {line["pid"] for line in server.log() if line["message"] == "Listening."}
 
 
 def test_a_call_is_logged_where_requests_are(tmp_path: Path) -> None:
-    with speaking_both_ways(tmp_path, 1, "--access-log", "yes") as (server, address):
-        found(ASKING, "good", address, given=rows()[0].tolist())
+    with serve_http_and_grpc(tmp_path, 1, "--access-log", "yes") as (server, address):
+        run_client(CLIENT, "good", address, data=rows()[0].tolist())
         calls = [line for line in server.log() if line["message"] == "call"]
     assert [(line["method"], line["code"]) for line in calls] == [("/inference.GRPCInferenceService/ModelInfer", "OK")]
 

@@ -14,12 +14,18 @@ from wine_assets.serving.data_plane import DataPlane, LoadedModel
 from wine_assets.serving.grpc.health import Health
 from wine_assets.serving.observability.drift_watch import DriftWatch
 from wine_assets.serving.observability.metrics import Metrics
-from wine_assets_tests.support.serving.clients import said, speaking_both_ways, speaking_of_nothing, started, tell
-from wine_assets_tests.support.serving.models import promote, published, rows
-from wine_assets_tests.support.serving.server_process import Running, wait_until
+from wine_assets_tests.support.serving.clients import (
+    read_line,
+    send_line,
+    serve_http_and_grpc,
+    serve_without_model,
+    start_client,
+)
+from wine_assets_tests.support.serving.models import promote, publish_models, rows
+from wine_assets_tests.support.serving.server_process import ServerProcess, wait_until
 from wine_assets_tests.support.wine_frames import DEFAULT, exported
 
-WATCHING = "grpc_watcher"
+WATCHER = "grpc_watcher"
 SERVICE = "inference.GRPCInferenceService"
 CALLS = 20
 STOPS = "UNAVAILABLE: The server stops. Watch another one."
@@ -28,61 +34,61 @@ STOPS = "UNAVAILABLE: The server stops. Watch another one."
 @pytest.mark.parametrize("service", ["", SERVICE])
 def test_who_watches_is_told_of_every_change_from_the_first_model_to_the_end(tmp_path: Path, service: str) -> None:
     with (
-        speaking_of_nothing(tmp_path, "--drain-s", "60", "--finish-s", "60") as (server, address),
-        started(WATCHING, "told", address) as client,
+        serve_without_model(tmp_path, "--drain-s", "60", "--finish-s", "60") as (server, address),
+        start_client(WATCHER, "told", address) as client,
     ):
-        tell(client, service)
-        assert said(client) == "NOT_SERVING"
-        promote(published(tmp_path / "wine"), 1)
-        assert said(client) == "SERVING"
+        send_line(client, service)
+        assert read_line(client) == "NOT_SERVING"
+        promote(publish_models(tmp_path / "wine"), 1)
+        assert read_line(client) == "SERVING"
         server.process.send_signal(signal.SIGTERM)
-        assert said(client) == "NOT_SERVING"
+        assert read_line(client) == "NOT_SERVING"
         server.process.send_signal(signal.SIGTERM)  # don't drain any longer
-        assert said(client) == STOPS
+        assert read_line(client) == STOPS
         assert server.process.wait(10) == 0
         assert server.log()[-1]["message"] == "Stopped."
 
 
 def test_an_unknown_service_may_be_watched_and_stays_unknown(tmp_path: Path) -> None:
     with (
-        speaking_of_nothing(tmp_path) as (server, address),
-        started(WATCHING, "told", address) as client,
+        serve_without_model(tmp_path) as (server, address),
+        start_client(WATCHER, "told", address) as client,
     ):
-        tell(client, "other")
-        assert said(client) == "SERVICE_UNKNOWN"
-        promote(published(tmp_path / "wine"), 1)
+        send_line(client, "other")
+        assert read_line(client) == "SERVICE_UNKNOWN"
+        promote(publish_models(tmp_path / "wine"), 1)
         server.wait_for_version(1)
         assert server.stop() == 0
-        assert said(client) == STOPS
+        assert read_line(client) == STOPS
 
 
 def test_the_last_change_is_told_by_a_server_that_does_not_drain(tmp_path: Path) -> None:
     with (
-        speaking_both_ways(tmp_path, 1, "--finish-s", "60") as (server, address),
-        started(WATCHING, "told", address) as client,
+        serve_http_and_grpc(tmp_path, 1, "--finish-s", "60") as (server, address),
+        start_client(WATCHER, "told", address) as client,
     ):
-        tell(client, "")
-        assert said(client) == "SERVING"
+        send_line(client, "")
+        assert read_line(client) == "SERVING"
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 10
-        assert [said(client), said(client)] == ["NOT_SERVING", STOPS]
+        assert [read_line(client), read_line(client)] == ["NOT_SERVING", STOPS]
 
 
 def test_as_many_watch_as_may_without_keeping_a_request_out(tmp_path: Path) -> None:
     with (
-        speaking_both_ways(tmp_path, 1, "--connections", str(CALLS)) as (server, address),
-        started(WATCHING, "many", address) as client,
+        serve_http_and_grpc(tmp_path, 1, "--connections", str(CALLS)) as (server, address),
+        start_client(WATCHER, "many", address) as client,
     ):
-        tell(client, {"row": rows()[0].tolist(), "calls": CALLS})
-        assert said(client) == ["SERVING"] * CALLS
-        assert said(client) == {
+        send_line(client, {"row": rows()[0].tolist(), "calls": CALLS})
+        assert read_line(client) == ["SERVING"] * CALLS
+        assert read_line(client) == {
             "one more": f"RESOURCE_EXHAUSTED: {CALLS} such calls run already. Try again when some have ended.",
             "a row": "OK",
         }
         server.wait_for(lambda: _watching(server) == CALLS - 1)
-        tell(client, None)
-        assert said(client) == "OK"
+        send_line(client, None)
+        assert read_line(client) == "OK"
         client.communicate(timeout=60)
         server.wait_for(lambda: _watching(server) == 0)
 
@@ -90,11 +96,11 @@ def test_as_many_watch_as_may_without_keeping_a_request_out(tmp_path: Path) -> N
 def test_who_watches_and_is_gone_without_a_word_is_missed(tmp_path: Path) -> None:
     deadlines = ("--idle-s", "0.5", "--header-deadline-s", "0.5")
     with (
-        speaking_both_ways(tmp_path, 1, *deadlines) as (server, address),
-        started(WATCHING, "told", address) as client,
+        serve_http_and_grpc(tmp_path, 1, *deadlines) as (server, address),
+        start_client(WATCHER, "told", address) as client,
     ):
-        tell(client, "")
-        assert said(client) == "SERVING"
+        send_line(client, "")
+        assert read_line(client) == "SERVING"
         _stay(server)
         client.send_signal(signal.SIGSTOP)
         try:
@@ -119,7 +125,7 @@ def test_a_change_in_the_moment_in_which_one_begins_to_wait_is_not_missed() -> N
     assert asyncio.run(watch()) == [serving.SERVING, serving.NOT_SERVING]
 
 
-def _stay(server: Running) -> None:
+def _stay(server: ServerProcess) -> None:
     """See that who answers stays, for longer than who doesn't would."""
     end = time.monotonic() + 3
     while time.monotonic() < end:
@@ -127,7 +133,7 @@ def _stay(server: Running) -> None:
         time.sleep(0.1)
 
 
-def _watching(server: Running) -> float:
+def _watching(server: ServerProcess) -> float:
     """Return how many watch."""
     lines = [line for line in server.get("/metrics").body.decode().splitlines() if 'grpc_method="Watch"' in line]
     begun, ended = (

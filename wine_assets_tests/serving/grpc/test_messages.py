@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wine_assets.serving.errors import InvalidRequestError
 from wine_assets.serving.grpc import open_inference_pb2 as pb2
 from wine_assets.serving.grpc import wire
-from wine_assets_tests.support.serving.clients import found
+from wine_assets_tests.support.serving.clients import run_client
 
 OURS = "wine_assets.serving.grpc.open_inference_pb2"
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
@@ -17,13 +17,13 @@ PARAMETERS = st.dictionaries(st.text(max_size=8), NUMBERS, max_size=9)
 
 @pytest.fixture(scope="module")
 def ours() -> Any:
-    return found("clients_messages", OURS)
+    return run_client("clients_messages", OURS)
 
 
 @pytest.mark.parametrize("module", ["open_inference.grpc.protocol", "tritonclient.grpc.service_pb2"])
 def test_names_and_numbers_are_those_that_clients_have(module: str, ours: Any) -> None:
     """They have more of both: what the protocol leaves to implementations."""
-    theirs = found("clients_messages", module)
+    theirs = run_client("clients_messages", module)
     assert {name: theirs["methods"][name] for name in ours["methods"]} == ours["methods"]
     for name in ours.keys() - {"methods"}:
         assert {field: theirs[name].get(field) for field in ours[name]} == ours[name], name

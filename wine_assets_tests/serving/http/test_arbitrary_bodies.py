@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wine_assets_tests.support.serving.models import named_rows, request, rows
-from wine_assets_tests.support.serving.server_process import Client, Reply, Running
+from wine_assets_tests.support.serving.server_process import Client, Reply, ServerProcess
 
 EXAMPLES, SOAK_EXAMPLES = 200, 20_000
 ALLOWED = {200, 400, 404, 405, 408, 413, 415, 422, 503}
@@ -64,7 +64,7 @@ def check(reply: Reply) -> None:
             assert leak not in sentence
 
 
-def _ask(server: Running, examples: int) -> None:
+def _ask(server: ServerProcess, examples: int) -> None:
     with server.client() as client:
 
         @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -75,7 +75,7 @@ def _ask(server: Running, examples: int) -> None:
         ask()
 
 
-def test_any_body_gets_a_documented_answer(server: Running, client: Client) -> None:
+def test_any_body_gets_a_documented_answer(server: ServerProcess, client: Client) -> None:
     """No body leads to an unexpected status, a traceback or an error in the log."""
     _ask(server, EXAMPLES)
     assert client.get("/v2/health/ready").status == 200
@@ -85,7 +85,7 @@ def test_any_body_gets_a_documented_answer(server: Running, client: Client) -> N
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
-def test_many_bodies_get_documented_answers(server: Running) -> None:
+def test_many_bodies_get_documented_answers(server: ServerProcess) -> None:
     """The long form of `test_any_body_gets_a_documented_answer`."""
     _ask(server, SOAK_EXAMPLES)
     assert [line for line in server.log() if line["level"] == "error"] == []

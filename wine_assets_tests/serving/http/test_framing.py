@@ -5,8 +5,8 @@ import json
 import pytest
 
 from wine_assets_tests.support.serving.models import request, rows
-from wine_assets_tests.support.serving.raw_http import exchange
-from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.serving.raw_http import send_raw
+from wine_assets_tests.support.serving.server_process import ServerProcess
 
 BODY = json.dumps(request(rows()[:1])).encode()
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
@@ -59,8 +59,8 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_an_ambiguous_message_is_refused_once_and_ends_the_connection(attack: bytes, server: Running) -> None:
-    answers = exchange(server, attack)
+def test_an_ambiguous_message_is_refused_once_and_ends_the_connection(attack: bytes, server: ServerProcess) -> None:
+    answers = send_raw(server, attack)
     assert answers.is_closed
     assert answers.statuses == [400], answers.content
     assert b"connection: close" in answers.content
@@ -76,26 +76,26 @@ def test_an_ambiguous_message_is_refused_once_and_ends_the_connection(attack: by
         b"a" * (1 << 20),
     ],
 )
-def test_headers_that_are_too_large_are_refused(headers: bytes, server: Running) -> None:
-    answers = exchange(server, START + headers + b"\r\n" + LENGTH + b"\r\n" + BODY)
+def test_headers_that_are_too_large_are_refused(headers: bytes, server: ServerProcess) -> None:
+    answers = send_raw(server, START + headers + b"\r\n" + LENGTH + b"\r\n" + BODY)
     assert answers.is_closed
     assert answers.statuses == [431]
 
 
-def test_a_path_that_is_too_large_is_refused(server: Running) -> None:
-    answers = exchange(server, b"GET /" + b"a" * (100 << 10) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_a_path_that_is_too_large_is_refused(server: ServerProcess) -> None:
+    answers = send_raw(server, b"GET /" + b"a" * (100 << 10) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (answers.statuses, answers.is_closed) == ([431], True)
 
 
-def test_requests_on_one_connection_are_answered_in_their_order(server: Running) -> None:
+def test_requests_on_one_connection_are_answered_in_their_order(server: ServerProcess) -> None:
     last = b"GET /v2/nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    answers = exchange(server, (START + LENGTH + b"\r\n" + BODY) * 20 + SMUGGLED + last + SMUGGLED)
+    answers = send_raw(server, (START + LENGTH + b"\r\n" + BODY) * 20 + SMUGGLED + last + SMUGGLED)
     assert answers.is_closed
     assert answers.statuses == [200] * 21 + [404]
 
 
-def test_what_follows_a_good_request_does_not_take_its_answer(server: Running) -> None:
-    answers = exchange(server, SMUGGLED + b"garbage\r\n\r\n")
+def test_what_follows_a_good_request_does_not_take_its_answer(server: ServerProcess) -> None:
+    answers = send_raw(server, SMUGGLED + b"garbage\r\n\r\n")
     assert answers.is_closed
     assert answers.statuses == [200]
 
@@ -113,9 +113,9 @@ def test_what_follows_a_good_request_does_not_take_its_answer(server: Running) -
         b"\r\n" + START + LENGTH + b"\r\n" + BODY,
     ],
 )
-def test_what_is_unusual_and_clear_is_answered(sent: bytes, server: Running) -> None:
+def test_what_is_unusual_and_clear_is_answered(sent: bytes, server: ServerProcess) -> None:
     sent = sent.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost") if b"Upgrade" not in sent else sent
-    answers = exchange(server, sent)
+    answers = send_raw(server, sent)
     assert answers.is_closed
     assert answers.statuses[-1] == 200, answers.content
     assert answers.statuses in ([200], [100, 200])

@@ -9,7 +9,7 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote
-from wine_assets_tests.support.serving.server_process import Client, Running, running
+from wine_assets_tests.support.serving.server_process import Client, ServerProcess, run_server
 
 EXAMPLES, SOAK_EXAMPLES, TOKEN_EXAMPLES = 8, 400, 2
 ROUTES = {
@@ -41,7 +41,7 @@ def test_every_route_is_described(client: Client) -> None:
 
 
 def test_the_description_names_the_features_of_the_model_that_is_served(
-    own: Running, repository: ModelRepository
+    own: ServerProcess, repository: ModelRepository
 ) -> None:
     schemas = own.get("/openapi.json").json["components"]["schemas"]
     assert "alcohol" in schemas["Row"]["required"]
@@ -51,7 +51,7 @@ def test_the_description_names_the_features_of_the_model_that_is_served(
     assert version["parameters"][1]["schema"]["enum"] == ["2"]
 
 
-def _explore(server: Running, folder: Path, examples: int, *more: str) -> str:
+def _explore(server: ServerProcess, folder: Path, examples: int, *more: str) -> str:
     """Have schemathesis ask all that the description allows, and all that it forbids; return what it said."""
     program = str(Path(sys.executable).with_name("schemathesis"))
     flags = ["--checks", "all", "--seed", "20240607", "--generation-database", "none", "--no-color"]
@@ -68,7 +68,7 @@ def _explore(server: Running, folder: Path, examples: int, *more: str) -> str:
     return done.stdout
 
 
-def test_the_server_keeps_to_its_description(server: Running, tmp_path: Path) -> None:
+def test_the_server_keeps_to_its_description(server: ServerProcess, tmp_path: Path) -> None:
     said = _explore(server, tmp_path, EXAMPLES)
     assert f"Tested: {len(ROUTES) - 1}" in said  # all but the description itself
 
@@ -76,7 +76,7 @@ def test_the_server_keeps_to_its_description(server: Running, tmp_path: Path) ->
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
-def test_the_server_keeps_to_its_description_in_ten_thousand_cases(server: Running, tmp_path: Path) -> None:
+def test_the_server_keeps_to_its_description_in_ten_thousand_cases(server: ServerProcess, tmp_path: Path) -> None:
     _explore(server, tmp_path, SOAK_EXAMPLES)
 
 
@@ -88,7 +88,16 @@ def test_no_route_that_needs_the_token_is_open_without_it(
     token = "0123456789abcdef" * 2
     described = tmp_path / "openapi.json"
     (tmp_path / "token").write_text(token)
-    with running(repository.folder, log, "--token-file", str(tmp_path / "token")) as server:
+    with run_server(repository.folder, log, "--token-file", str(tmp_path / "token")) as server:
         server.wait_for(lambda: server.get("/v2/health/ready").status == 200)
         described.write_bytes(server.get("/openapi.json", Authorization=f"Bearer {token}").body)
-        _explore(server, tmp_path, TOKEN_EXAMPLES, str(described), "--url", server.address, "-H", f"Authorization: Bearer {token}")
+        _explore(
+            server,
+            tmp_path,
+            TOKEN_EXAMPLES,
+            str(described),
+            "--url",
+            server.address,
+            "-H",
+            f"Authorization: Bearer {token}",
+        )

@@ -13,8 +13,8 @@ from wine_assets.files import sha256_of_bytes
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.serving.data_plane import LoadedModel
 from wine_assets.serving.http import pages
-from wine_assets_tests.support.serving.models import content_of, manifest_for, point, promote, put
-from wine_assets_tests.support.serving.server_process import Client, Reply, Running, running
+from wine_assets_tests.support.serving.models import content_of, manifest_for, promote, write_pointer, write_version
+from wine_assets_tests.support.serving.server_process import Client, Reply, ServerProcess, run_server
 from wine_assets_tests.support.wine_frames import DEFAULT, exported
 
 PAGES = ("/", "/docs")
@@ -57,7 +57,7 @@ def test_a_page_is_whole_in_itself(path: str, client: Client) -> None:
     assert "http://" not in markup.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_the_page_holds_what_the_manifest_says(server: Running) -> None:
+def test_the_page_holds_what_the_manifest_says(server: ServerProcess) -> None:
     block, content = _block(server.get("/")), content_of(DEFAULT)
     assert (block["name"], block["version"], block["classes"]) == ("wine", "1", [0, 1])
     assert block["sha256"] == sha256_of_bytes(exported(DEFAULT))
@@ -67,23 +67,23 @@ def test_the_page_holds_what_the_manifest_says(server: Running) -> None:
     assert block["features"][0]["edges"] == list(first.histogram.edges)
 
 
-def test_the_page_is_about_the_model_that_is_served_now(own: Running, repository: ModelRepository) -> None:
+def test_the_page_is_about_the_model_that_is_served_now(own: ServerProcess, repository: ModelRepository) -> None:
     promote(repository, 2)
     own.wait_for_version(2)
     assert _block(own.get("/"))["version"] == "2"
 
 
 def test_the_page_has_nothing_to_say_of_no_model(repository: ModelRepository, log: Path) -> None:
-    with running(repository.folder, log) as server:
+    with run_server(repository.folder, log) as server:
         reply = server.get("/")
     assert (reply.status, _block(reply)) == (200, None)
 
 
 def test_text_of_a_manifest_stays_text(repository: ModelRepository, log: Path) -> None:
     manifest = manifest_for(exported(DEFAULT), family=BREAKING)
-    put(repository, 3, {"model.onnx": exported(DEFAULT), "manifest.json": manifest})
-    point(repository, 3, manifest)
-    with running(repository.folder, log) as server:
+    write_version(repository, 3, {"model.onnx": exported(DEFAULT), "manifest.json": manifest})
+    write_pointer(repository, 3, manifest)
+    with run_server(repository.folder, log) as server:
         server.wait_for_version(3)
         reply = server.get("/")
     assert _block(reply)["family"] == BREAKING

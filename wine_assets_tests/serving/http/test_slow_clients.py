@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from wine_assets.inference import ModelRepository
-from wine_assets_tests.support.serving.models import promote, published, request, rows
-from wine_assets_tests.support.serving.raw_http import read_to_the_end
-from wine_assets_tests.support.serving.server_process import Running, running
+from wine_assets_tests.support.serving.models import promote, publish_models, request, rows
+from wine_assets_tests.support.serving.raw_http import read_until_closed
+from wine_assets_tests.support.serving.server_process import ServerProcess, run_server
 
 LIMIT = 1 << 20
 START = b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: localhost\r\n"
@@ -20,11 +20,11 @@ SHORT = ("--header-deadline-s", "0.3", "--body-deadline-s", "0.3", "--idle-s", "
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with little patience."""
     folder: Path = tmp_path_factory.mktemp("strict")
-    promote(published(folder / "wine"), 1)
-    with running(folder / "wine", folder / "log", *SHORT, "--body-limit-bytes", str(LIMIT)) as started:
+    promote(publish_models(folder / "wine"), 1)
+    with run_server(folder / "wine", folder / "log", *SHORT, "--body-limit-bytes", str(LIMIT)) as started:
         started.wait_for_version(1)
         yield started
 
@@ -42,16 +42,16 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         (b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v2", [200]),
     ],
 )
-def test_a_client_that_sends_no_more_is_not_waited_for(sent: bytes, statuses: list[int], strict: Running) -> None:
+def test_a_client_that_sends_no_more_is_not_waited_for(sent: bytes, statuses: list[int], strict: ServerProcess) -> None:
     with strict.connect(20) as connection:
         connection.sendall(sent)
-        answers = read_to_the_end(connection)
+        answers = read_until_closed(connection)
     assert answers.is_closed
     assert answers.statuses == statuses
 
 
 @pytest.mark.parametrize("beginning", [b"\r\n" * 3, START, START + b"Content-Length: 500\r\n\r\n"])
-def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for(beginning: bytes, strict: Running) -> None:
+def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for(beginning: bytes, strict: ServerProcess) -> None:
     with strict.connect(0.05) as connection:
         connection.sendall(beginning)
         status = b""
@@ -65,15 +65,15 @@ def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for(beginning: by
         assert status.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(strict: Running) -> None:
+def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(strict: ServerProcess) -> None:
     with strict.connect(20) as connection:
         connection.sendall(START + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (LIMIT + 1))
-        answers = read_to_the_end(connection)
+        answers = read_until_closed(connection)
     assert answers.is_closed
     assert answers.statuses == [413]
 
 
-def test_a_body_without_an_end_is_cut(strict: Running) -> None:
+def test_a_body_without_an_end_is_cut(strict: ServerProcess) -> None:
     """And is never in memory."""
     process = psutil.Process(strict.process.pid)
     before = process.memory_info().rss
@@ -83,7 +83,7 @@ def test_a_body_without_an_end_is_cut(strict: Running) -> None:
     assert strict.get("/v2/health/ready").status == 200
 
 
-def _stream(server: Running, most: int) -> int:
+def _stream(server: ServerProcess, most: int) -> int:
     """Send chunks until the server ends the connection; return how many bytes went out."""
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     sent = 0
@@ -96,13 +96,13 @@ def _stream(server: Running, most: int) -> int:
     return sent
 
 
-def test_the_refusal_of_a_body_is_read_by_a_client_that_still_sends(strict: Running) -> None:
+def test_the_refusal_of_a_body_is_read_by_a_client_that_still_sends(strict: ServerProcess) -> None:
     body = b" " * (4 * LIMIT)
     with strict.connect(20) as connection:
         connection.sendall(START + b"Transfer-Encoding: chunked\r\n\r\n")
         sender = threading.Thread(target=_send, args=(connection, b"%x\r\n" % len(body) + body))
         sender.start()
-        answers = read_to_the_end(connection)
+        answers = read_until_closed(connection)
         sender.join()
     assert answers.statuses == [413]
 
@@ -112,7 +112,7 @@ def _send(connection: socket.socket, content: bytes) -> None:
         connection.sendall(content)
 
 
-def test_connections_beyond_the_limit_are_refused_and_taken_again_later(strict: Running) -> None:
+def test_connections_beyond_the_limit_are_refused_and_taken_again_later(strict: ServerProcess) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(50):
             held = stack.enter_context(strict.connect(20))
@@ -121,14 +121,14 @@ def test_connections_beyond_the_limit_are_refused_and_taken_again_later(strict: 
     strict.wait_for(lambda: _status_of_one_more(strict) == [200])
 
 
-def _status_of_one_more(server: Running) -> list[int]:
+def _status_of_one_more(server: ServerProcess) -> list[int]:
     with server.connect(20) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return read_to_the_end(connection).statuses
+        return read_until_closed(connection).statuses
 
 
-def test_a_client_that_reads_nothing_is_not_waited_for(strict: Running) -> None:
+def test_a_client_that_reads_nothing_is_not_waited_for(strict: ServerProcess) -> None:
     """Its answers fill the sockets, and then nothing more is read from it."""
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with strict.connect(20) as connection:
@@ -142,7 +142,10 @@ def test_a_client_that_reads_nothing_is_not_waited_for(strict: Running) -> None:
 def test_many_large_bodies_at_once_are_refused_and_small_ones_taken(repository: ModelRepository, log: Path) -> None:
     promote(repository, 1)
     piece = b"Content-Length: 500000\r\n\r\n" + b" " * 400_000
-    with running(repository.folder, log, "--bodies-limit-bytes", "1000000") as server, contextlib.ExitStack() as stack:
+    with (
+        run_server(repository.folder, log, "--bodies-limit-bytes", "1000000") as server,
+        contextlib.ExitStack() as stack,
+    ):
         server.wait_for_version(1)
         held = [stack.enter_context(server.connect(20)) for _ in range(3)]
         for connection in held:
@@ -156,7 +159,7 @@ def test_many_large_bodies_at_once_are_refused_and_small_ones_taken(repository: 
         assert server.post("/v2/models/wine/infer", b" " * 900_000).status == 400  # what was held was given back
 
 
-def _refused(server: Running) -> int:
+def _refused(server: ServerProcess) -> int:
     return server.get("/metrics").body.count(b'path="other",status_code="503"} 1.0')
 
 
@@ -168,7 +171,7 @@ def read_to_the_end_of_one(connection: socket.socket) -> int:
     return int(answer.split()[1])
 
 
-def test_good_clients_are_answered_while_slow_ones_hold_on(own: Running, repository: ModelRepository) -> None:
+def test_good_clients_are_answered_while_slow_ones_hold_on(own: ServerProcess, repository: ModelRepository) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(200):
             slow = stack.enter_context(own.connect(20))

@@ -8,7 +8,7 @@ import pytest
 
 from wine_assets.inference import ModelRepository
 from wine_assets_tests.support.serving.models import promote, request, rows
-from wine_assets_tests.support.serving.server_process import Client, Running, running
+from wine_assets_tests.support.serving.server_process import Client, ServerProcess, run_server
 
 
 @pytest.mark.parametrize("given", ["a", "A-b_c.9", "x" * 64])
@@ -24,7 +24,7 @@ def test_an_id_that_is_none_is_replaced(given: str, client: Client) -> None:
     assert first != second
 
 
-def test_a_request_is_not_logged_unless_that_is_asked_for(own: Running) -> None:
+def test_a_request_is_not_logged_unless_that_is_asked_for(own: ServerProcess) -> None:
     before = len(own.log())
     own.post("/v2/models/wine/infer", request(rows()[:1]))
     own.post("/v2/models/wine/infer", b"{")
@@ -34,7 +34,7 @@ def test_a_request_is_not_logged_unless_that_is_asked_for(own: Running) -> None:
 
 def test_requests_are_logged_without_what_they_say(repository: ModelRepository, log: Path) -> None:
     promote(repository, 1)
-    with running(repository.folder, log, WINE_SERVE_ACCESS_LOG="yes") as server:
+    with run_server(repository.folder, log, WINE_SERVE_ACCESS_LOG="yes") as server:
         server.wait_for_version(1)
         server.post("/v2/models/wine/infer", request(rows()[:1]), X_Request_Id="mine")
         server.get("/v2/models/secret-name", X_Request_Id="other")
@@ -47,11 +47,11 @@ def test_requests_are_logged_without_what_they_say(repository: ModelRepository, 
     assert "secret-name" not in log.read_text()
 
 
-def _by_id(server: Running) -> dict[str, dict[str, Any]]:
+def _by_id(server: ServerProcess) -> dict[str, dict[str, Any]]:
     return {line["request_id"]: line for line in server.log() if line["message"] == "request"}
 
 
-def test_a_server_says_where_it_listens_and_what_it_serves(own: Running) -> None:
+def test_a_server_says_where_it_listens_and_what_it_serves(own: ServerProcess) -> None:
     listening, model = own.log()[:2]
     assert (listening["message"], listening["address"]) == ("Listening.", own.address)
     assert (model["message"], model["version"], len(model["sha256"])) == ("A model is served.", "1", 64)
@@ -76,7 +76,7 @@ def test_a_server_whose_log_can_not_be_written_serves_on(repository: ModelReposi
     command = [sys.executable, "-m", "wine_assets.serving", "--model", str(repository.folder), "--port", str(port)]
     with Path("/dev/full").open("wb") as full:
         process = subprocess.Popen([*command, "--grpc-port", "0", "--drain-s", "0"], stderr=full, env=os.environ)
-    server = Running(process, Path(os.devnull))
+    server = ServerProcess(process, Path(os.devnull))
     server.port = port
     try:
         wait_until(lambda: _is_ready(server))
@@ -86,7 +86,7 @@ def test_a_server_whose_log_can_not_be_written_serves_on(repository: ModelReposi
         assert server.stop() == 0
 
 
-def _is_ready(server: Running) -> bool:
+def _is_ready(server: ServerProcess) -> bool:
     try:
         return server.get("/v2/health/ready").status == 200
     except OSError:

@@ -12,20 +12,20 @@ from wine_assets.serving.data_plane import LoadedModel
 from wine_assets.serving.observability.drift_watch import MIN_ROWS, WINDOW_ROWS, DriftWatch
 from wine_assets.serving.observability.metrics import Metrics
 from wine_assets_tests.support.serving.models import KINDS, manifest_for, named_rows, request, rows
-from wine_assets_tests.support.serving.server_process import Client, Running
+from wine_assets_tests.support.serving.server_process import Client, ServerProcess
 from wine_assets_tests.support.wine_frames import exported
 
 INFER = "/v2/models/wine/infer"
 
 
-def samples(server: Running, name: str) -> dict[tuple[str, ...], float]:
+def samples(server: ServerProcess, name: str) -> dict[tuple[str, ...], float]:
     """Return the values of a metric by its labels, in the order of their names."""
     families = text_string_to_metric_families(server.get("/metrics").body.decode())
     found = [sample for family in families for sample in family.samples if sample.name == name]
     return {tuple(value for _, value in sorted(sample.labels.items())): sample.value for sample in found}
 
 
-def test_requests_are_counted_under_the_names_that_mlserver_gives_them(own: Running) -> None:
+def test_requests_are_counted_under_the_names_that_mlserver_gives_them(own: ServerProcess) -> None:
     for _ in range(3):
         own.post(INFER, request(rows()[:1]))
     own.post(INFER, b"{")
@@ -45,7 +45,7 @@ def test_requests_are_counted_under_the_names_that_mlserver_gives_them(own: Runn
     assert running["wine-assets", "POST"] == 0
 
 
-def test_nothing_that_a_client_says_becomes_a_label(own: Running) -> None:
+def test_nothing_that_a_client_says_becomes_a_label(own: ServerProcess) -> None:
     def labels() -> set[str]:
         return {*re.findall(r'="([^"]*)"', own.get("/metrics").body.decode())}
 
@@ -65,14 +65,14 @@ def test_nothing_that_a_client_says_becomes_a_label(own: Running) -> None:
     assert new <= {"/v2/models/{model_name}/versions/{model_version}", "/v2", "other"}
 
 
-def test_a_refusal_before_any_route_is_counted_too(own: Running) -> None:
+def test_a_refusal_before_any_route_is_counted_too(own: ServerProcess) -> None:
     with own.connect() as connection:
         connection.sendall(b"garbage\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert samples(own, "rest_server_requests_total")["wine-assets", "other", "other", "400"] == 1
 
 
-def test_a_load_is_counted_and_dated(own: Running) -> None:
+def test_a_load_is_counted_and_dated(own: ServerProcess) -> None:
     before = own.metric("wine_model_reload_last_success_timestamp_seconds")
     assert 0 <= time.time() - before < 600
     assert own.metric("wine_model_reload_success_total") == 1
@@ -166,7 +166,7 @@ def test_the_drift_of_a_model_is_told_no_more_when_another_one_is_served(model: 
     assert b"wine_input_drift_psi{" not in metrics.exposition()
 
 
-def test_what_a_person_tries_on_the_page_is_no_input(own: Running) -> None:
+def test_what_a_person_tries_on_the_page_is_no_input(own: ServerProcess) -> None:
     made_up = [row | {"alcohol": row["alcohol"] + 3} for row in named_rows()]
     assert own.post("/predict", made_up, X_Exploring="1").status == 200
     assert own.post("/predict", named_rows()).status == 200
@@ -175,7 +175,7 @@ def test_what_a_person_tries_on_the_page_is_no_input(own: Running) -> None:
     assert own.metric("model_infer_request_success_total") == 1
 
 
-def test_the_drift_of_what_is_served_is_told_to_prometheus(own: Running) -> None:
+def test_the_drift_of_what_is_served_is_told_to_prometheus(own: ServerProcess) -> None:
     body = [row | {"alcohol": row["alcohol"] + 3} for row in named_rows()]
     assert own.post("/predict", body).status == 200
     own.wait_for(lambda: bool(samples(own, "wine_input_drift_psi")))

@@ -11,9 +11,9 @@ import pytest
 from wine_assets.errors import MissingExtraError
 from wine_assets.inference import ModelRepository
 from wine_assets.serving.observability import telemetry
-from wine_assets_tests.support.serving.clients import found, speaking_both_ways
+from wine_assets_tests.support.serving.clients import run_client, serve_http_and_grpc
 from wine_assets_tests.support.serving.models import promote, request, rows
-from wine_assets_tests.support.serving.server_process import running
+from wine_assets_tests.support.serving.server_process import run_server
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CALLS = 5
@@ -69,7 +69,7 @@ def test_requests_become_spans_of_the_trace_that_they_belong_to(
 ) -> None:
     promote(repository, 1)
     endpoint = f"http://127.0.0.1:{collector.server_port}"
-    with running(repository.folder, log, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
+    with run_server(repository.folder, log, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
         server.wait_for_version(1)
         body = request(rows()[:1])
         assert server.post("/v2/models/wine/infer", body, traceparent=f"00-{TRACE}-{PARENT}-01").status == 200
@@ -88,9 +88,9 @@ def test_requests_become_spans_of_the_trace_that_they_belong_to(
 
 def test_calls_over_grpc_become_spans_as_requests_do(tmp_path: Path, collector: Collector) -> None:
     endpoint = f"http://127.0.0.1:{collector.server_port}"
-    with speaking_both_ways(tmp_path, 1, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (server, address):
+    with serve_http_and_grpc(tmp_path, 1, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (server, address):
         given = {"row": rows()[0].tolist(), "traceparent": f"00-{TRACE}-{PARENT}-01"}
-        answers = found("grpc_client", "traced", address, given=given)
+        answers = run_client("grpc_client", "traced", address, data=given)
         assert [answer.partition(":")[0] for answer in answers] == ["OK", "NOT_FOUND", "INVALID_ARGUMENT"]
         server.wait_for(lambda: server.metric("grpc_server_handled_total") == CALLS)
         assert server.stop() == 0
@@ -117,7 +117,7 @@ def _attributes(span: Any) -> dict[str, Any]:
 def test_a_collector_that_is_not_there_keeps_nobody_waiting(repository: ModelRepository, log: Path) -> None:
     promote(repository, 1)
     unreachable = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    with running(repository.folder, log, **unreachable) as server:
+    with run_server(repository.folder, log, **unreachable) as server:
         server.wait_for_version(1)
         assert server.post("/v2/models/wine/infer", request(rows()[:1])).status == 200
         assert server.stop() == 0

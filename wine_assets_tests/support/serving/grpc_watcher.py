@@ -1,4 +1,4 @@
-"""Watchers of gRPC's health: `grpc_watcher.py HOW ADDRESS < given.json` prints what they are told, line by line."""
+"""Watchers of gRPC's health: `grpc_watcher.py FUNCTION ADDRESS < data.json` prints each status on a line."""
 
 import json
 import sys
@@ -14,10 +14,10 @@ def told(address: str, service: str) -> None:
     """Say each status, and how the watching ends."""
 
     def follow() -> None:
-        for answer in _of(grpc.insecure_channel(address), service):
-            _say(_name(answer))
+        for answer in _watch(grpc.insecure_channel(address), service):
+            _print(_name(answer))
 
-    _say(refusal(follow))
+    _print(refusal(follow))
 
 
 def many(address: str, given: Any) -> None:
@@ -26,16 +26,16 @@ def many(address: str, given: Any) -> None:
     Then leave one of the watches, and begin another when a second line was read.
     """
     with grpc.insecure_channel(address) as channel:
-        watching = [_of(channel, "") for _ in range(given["calls"])]
-        _say([_name(next(one)) for one in watching])
-        _say({"one more": refusal(lambda: next(_of(channel, ""))), "a row": good(address, given["row"])})
+        watching = [_watch(channel, "") for _ in range(given["calls"])]
+        _print([_name(next(one)) for one in watching])
+        _print({"one more": refusal(lambda: next(_watch(channel, ""))), "a row": good(address, given["row"])})
         watching[0].cancel()
         sys.stdin.readline()
-        again = _of(channel, "")
-        _say(refusal(lambda: next(again)))
+        again = _watch(channel, "")
+        _print(refusal(lambda: next(again)))
 
 
-def _of(channel: Any, service: str) -> Any:
+def _watch(channel: Any, service: str) -> Any:
     return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service), timeout=CALL_S)
 
 
@@ -43,7 +43,7 @@ def _name(answer: Any) -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-def _say(what: Any) -> None:
+def _print(what: Any) -> None:
     print(json.dumps(what), flush=True)  # noqa: T201 - an answer
 
 

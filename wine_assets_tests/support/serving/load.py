@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from wine_assets_tests.support.serving.models import expected, request, rows
-from wine_assets_tests.support.serving.server_process import Running
+from wine_assets_tests.support.serving.server_process import ServerProcess
 
 INFER = "/v2/models/wine/infer"
 
@@ -16,7 +16,7 @@ INFER = "/v2/models/wine/infer"
 class Load:
     """Clients that ask, and check each answer against the version that it names."""
 
-    def __init__(self, server: Running, clients: int, *, pause_s: float = 0.0) -> None:
+    def __init__(self, server: ServerProcess, clients: int, *, pause_s: float = 0.0) -> None:
         self._server, self._pause_s, self._stop = server, pause_s, threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
         self.answers = 0

@@ -32,7 +32,7 @@ def content_of(hyperparameters: Hyperparameters) -> Content:
     return publishing.content(model, wine(), {}, measured)
 
 
-def published(folder: Path) -> ModelRepository:
+def publish_models(folder: Path) -> ModelRepository:
     """Return a repository with a version for each of `KINDS`, and no champion yet."""
     repository = ModelRepository(folder)
     for kind in KINDS:
@@ -72,7 +72,7 @@ def request(values: Any, **more: Any) -> dict[str, Any]:
     return {"inputs": [tensor], **more}
 
 
-def put(repository: ModelRepository, version: int, files: Mapping[str, bytes]) -> Path:
+def write_version(repository: ModelRepository, version: int, files: Mapping[str, bytes]) -> Path:
     """Write the files of a version as somebody would who doesn't use this project."""
     folder = repository.folder / "versions" / str(version)
     folder.mkdir(parents=True)
@@ -81,7 +81,7 @@ def put(repository: ModelRepository, version: int, files: Mapping[str, bytes]) -
     return folder
 
 
-def point(repository: ModelRepository, version: int, manifest: bytes) -> None:
+def write_pointer(repository: ModelRepository, version: int, manifest: bytes) -> None:
     """Move the champion pointer by hand."""
     champion = repository.champion()
     serial = champion.serial + 1 if champion else 1

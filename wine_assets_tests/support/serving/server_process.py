@@ -19,7 +19,7 @@ STOP_S = 30
 
 
 class Reply(NamedTuple):
-    """An answer: its status, headers (names in lower case) and body."""
+    """A response: its status, headers (names in lower case) and body."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """One connection that is kept."""
+    """A client with one persistent connection."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_S)
@@ -48,8 +48,8 @@ class Client:
 
     def ask(self, method: str, path: str, body: bytes | None, **headers: str) -> Reply:
         """Send a request; an underscore in a header's name stands for a dash."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._connection.request(method, path, body, given)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._connection.request(method, path, body, fields)
         response = self._connection.getresponse()
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
 
@@ -58,7 +58,7 @@ class Client:
         self._connection.close()
 
 
-class Running:
+class ServerProcess:
     """A serving process."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -109,7 +109,7 @@ class Running:
         return str(reply.json["versions"][0]) if reply.status == 200 else None
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so."""
+        """Wait until a condition holds."""
         wait_until(condition, lambda: f"the server said: {self._log.read_text()}")
 
     def wait_for_version(self, version: int) -> None:
@@ -124,7 +124,7 @@ class Running:
 
 
 def wait_until(condition: Callable[[], bool], explain: Callable[[], str] = str, seconds: float = START_S) -> None:
-    """Wait until something is so, looking often; fail after a long time."""
+    """Poll a condition until it holds; fail after a long time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -133,13 +133,15 @@ def wait_until(condition: Callable[[], bool], explain: Callable[[], str] = str, 
 
 
 @contextlib.contextmanager
-def running(folder: Path, log: Path, *flags: str, within: Sequence[str] = (), **environment: str) -> Iterator[Running]:
+def run_server(
+    folder: Path, log: Path, *flags: str, within: Sequence[str] = (), **environment: str
+) -> Iterator[ServerProcess]:
     """Start a server for a model folder on a free port, by a command that becomes it if need be; stop it afterwards."""
     command = [*within, sys.executable, "-m", "wine_assets.serving", "--model", str(folder), "--port", "0"]
-    given = ["--grpc-port", "0", "--drain-s", "0", "--poll-s", "0.02", *flags]
+    options = ["--grpc-port", "0", "--drain-s", "0", "--poll-s", "0.02", *flags]
     with log.open("wb") as errors:
-        process = subprocess.Popen([*command, *given], stderr=errors, env=os.environ | environment)
-    server = Running(process, log)
+        process = subprocess.Popen([*command, *options], stderr=errors, env=os.environ | environment)
+    server = ServerProcess(process, log)
     try:
         wait_until(lambda: _listens(server, log), log.read_text)
         yield server
@@ -153,10 +155,10 @@ def running(folder: Path, log: Path, *flags: str, within: Sequence[str] = (), **
                 process.wait()
 
 
-def _listens(server: Running, log: Path) -> bool:
+def _listens(server: ServerProcess, log: Path) -> bool:
     if server.process.poll() is not None:
         raise AssertionError(f"The server ended with {server.process.returncode}: {log.read_text()}")
-    found = re.search(r'"address":"http://127\.0\.0\.1:(\d+)"', log.read_text())
-    if found:
-        server.port = int(found[1])
-    return bool(found)
+    match = re.search(r'"address":"http://127\.0\.0\.1:(\d+)"', log.read_text())
+    if match:
+        server.port = int(match[1])
+    return bool(match)
