@@ -63,7 +63,9 @@ async def _all(*calls: Awaitable[Any]) -> list[Any]:
     return list(await asyncio.gather(*calls))
 
 
-def test_callers_of_one_turn_share_a_run_and_get_their_own_answers(counted: Counted, rows: Any) -> None:
+def test_callers_of_one_iteration_share_a_run(counted: Counted, rows: Any) -> None:
+    """Callers of one iteration of the loop share a run, and get their own results."""
+
     async def ask() -> list[Any]:
         predictor = AsyncPredictor(counted)
         return await _all(*(predictor.predict_both(rows[at : at + 2]) for at in range(100)))
@@ -89,7 +91,9 @@ def test_every_way_of_asking_gives_what_the_predictor_gives(counted: Counted, ro
     assert one == counted.predict_one(**values)
 
 
-def test_a_run_has_at_most_so_many_rows_unless_one_caller_brings_more(counted: Counted, rows: Any) -> None:
+def test_run_has_at_most_max_rows(counted: Counted, rows: Any) -> None:
+    """A run has at most `max_rows` rows, unless a single caller has more."""
+
     async def ask() -> list[Any]:
         predictor = AsyncPredictor(counted, Batching(max_rows=10))
         sizes = (4, 4, 4, 30, 1)
@@ -99,7 +103,8 @@ def test_a_run_has_at_most_so_many_rows_unless_one_caller_brings_more(counted: C
     assert [count for count, _ in counted.runs] == [8, 4, 30, 1]
 
 
-def test_a_large_run_is_made_in_a_thread_while_the_loop_gathers_the_next(first: Publishable, rows: Any) -> None:
+def test_large_run_in_a_thread(first: Publishable, rows: Any) -> None:
+    """While a thread runs a large batch, the event loop collects the next one."""
     held = Held(first.model)
     held.runs, held.began, held.may_end = [], threading.Event(), threading.Event()
 
@@ -148,7 +153,9 @@ def test_whoever_fills_a_run_ends_the_wait(counted: Counted, rows: Any) -> None:
     assert [count for count, _ in counted.runs] == [4, 5]
 
 
-def test_whoever_is_told_to_wait_is_answered_with_those_who_came_later(counted: Counted, rows: Any) -> None:
+def test_waiting_callers_share_later_runs(counted: Counted, rows: Any) -> None:
+    """With `max_wait_s`, a caller shares its run with later ones."""
+
     async def ask() -> None:
         predictor = AsyncPredictor(counted, Batching(max_wait_s=0.5, max_rows=3))
         await predictor.predict(rows[:3])  # a full run, which is nothing to those who come later
@@ -162,9 +169,9 @@ def test_whoever_is_told_to_wait_is_answered_with_those_who_came_later(counted: 
 
 
 @pytest.mark.parametrize("inline_rows", [0, 1000])
-def test_an_error_reaches_every_caller_and_the_next_ones_are_answered(
-    first: Publishable, rows: Any, inline_rows: int
-) -> None:
+def test_error_of_a_run_reaches_every_caller(first: Publishable, rows: Any, inline_rows: int) -> None:
+    """Each caller of a failed run gets the error, and later callers are answered."""
+
     async def ask() -> list[Any]:
         predictor = AsyncPredictor(Broken(first.model), Batching(inline_rows=inline_rows))
         failed = await asyncio.gather(*(predictor.predict(rows[:1]) for _ in range(3)), return_exceptions=True)
@@ -188,7 +195,9 @@ def test_a_caller_that_gives_up_does_not_disturb_the_others(counted: Counted, ro
     assert [count for count, _ in counted.runs] == [1], "its own rows are nobody's any more"
 
 
-def test_callers_that_all_give_up_take_no_run_and_the_next_ones_are_answered(counted: Counted, rows: Any) -> None:
+def test_cancelled_callers_need_no_run(counted: Counted, rows: Any) -> None:
+    """If all callers are cancelled, there is no run, and later callers are answered."""
+
     async def ask() -> Any:
         predictor = AsyncPredictor(counted)
         gone = [asyncio.ensure_future(predictor.predict(rows[:1])) for _ in range(3)]
@@ -202,9 +211,8 @@ def test_callers_that_all_give_up_take_no_run_and_the_next_ones_are_answered(cou
     assert [count for count, _ in counted.runs] == [2]
 
 
-def test_a_caller_that_gives_up_during_a_run_in_a_thread_does_not_disturb_the_others(
-    first: Publishable, rows: Any
-) -> None:
+def test_caller_cancelled_during_a_thread_run(first: Publishable, rows: Any) -> None:
+    """A caller that is cancelled while a thread runs its batch does not affect the others."""
     held = Held(first.model)
     held.runs, held.began, held.may_end = [], threading.Event(), threading.Event()
 
@@ -219,8 +227,11 @@ def test_a_caller_that_gives_up_during_a_run_in_a_thread_does_not_disturb_the_ot
     assert _awaited(ask()).tolist() == [1]
 
 
-def test_hundreds_of_callers_with_rows_of_their_own_get_the_answers_to_them(counted: Counted, rows: Any) -> None:
-    """They come and go at their own pace, with every kind of run."""
+def test_hundreds_of_callers_get_their_results(counted: Counted, rows: Any) -> None:
+    """Each of hundreds of concurrent callers gets the results of its own rows.
+
+    They come and go at their own pace, with every kind of run.
+    """
     labels, probabilities = Predictor.answer(counted, rows)
 
     async def call(predictor: AsyncPredictor, number: int) -> bool:
@@ -241,7 +252,8 @@ def test_hundreds_of_callers_with_rows_of_their_own_get_the_answers_to_them(coun
     assert {thread == threading.main_thread().name for _, thread in counted.runs} == {True, False}
 
 
-def test_the_next_loop_is_answered_whatever_was_left_in_the_one_before(counted: Counted, rows: Any) -> None:
+def test_next_event_loop_is_served(counted: Counted, rows: Any) -> None:
+    """A new event loop is served, whatever calls a previous one left."""
     predictor = AsyncPredictor(counted, Batching(max_wait_s=0.01))
 
     async def leave() -> None:

@@ -37,9 +37,8 @@ def test_each_line_of_values_is_answered_in_order(released: ModelRepository) -> 
     assert answers[177]["probabilities"] == pytest.approx(probabilities[177].tolist())
 
 
-def test_a_lone_model_says_that_it_is_unverified_unless_its_checksum_is_given(
-    first: Publishable, tmp_path: Path
-) -> None:
+def test_single_model_file_is_unverified(first: Publishable, tmp_path: Path) -> None:
+    """A single model file is reported as unverified unless its checksum is given."""
     path = tmp_path / "model.onnx"
     path.write_bytes(first.model)
     done = _run(_lines(1)[0], path)
@@ -49,9 +48,8 @@ def test_a_lone_model_says_that_it_is_unverified_unless_its_checksum_is_given(
     assert "has the SHA-256" in _run(_lines(1)[0], path, "--sha256", "0" * 64).stderr
 
 
-def test_a_version_that_was_never_champion_is_unverified_unless_its_checksum_is_given(
-    released: ModelRepository, second: Publishable
-) -> None:
+def test_version_without_promotion_is_unverified(released: ModelRepository, second: Publishable) -> None:
+    """A version that never was champion is reported as unverified unless its checksum is given."""
     second.publish(released)
     assert "The model is unverified" in _run(_lines(1)[0], released.folder, "--version", "2").stderr
     checksum = second.content.model_sha256
@@ -73,10 +71,11 @@ def test_a_version_that_was_never_champion_is_unverified_unless_its_checksum_is_
         (_lines(1)[0].replace("14.23", "1e39"), "Line 5: `alcohol` must be"),
     ],
 )
-def test_the_first_line_that_cannot_be_predicted_is_named_after_the_answers_before_it(
-    released: ModelRepository, line: str, sentence: str
-) -> None:
-    """Blank lines count as lines."""
+def test_first_invalid_line_is_named(released: ModelRepository, line: str, sentence: str) -> None:
+    """The first invalid line is named after the predictions of the lines before it.
+
+    Blank lines count as lines.
+    """
     done = _run("\n".join([_lines(1)[0], "", " ", *_lines(1), line, *_lines(2), "{"]), released.folder)
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
     assert sentence in done.stderr
@@ -89,7 +88,8 @@ def test_a_bad_line_behind_many_good_ones_has_its_own_number(released: ModelRepo
     assert "Line 1501: It must be a JSON object" in done.stderr
 
 
-def test_a_line_without_end_is_refused_before_it_takes_all_memory(released: ModelRepository) -> None:
+def test_endless_line_is_rejected(released: ModelRepository) -> None:
+    """A line above the limit is rejected before it fills the memory."""
     done = _run("1" * 3_000_000, released.folder)
     assert (done.returncode, done.stderr) == (1, "Line 1 has more than 1048576 bytes. Give a row in each line.\n")
 
@@ -100,8 +100,11 @@ def test_nothing_at_all_is_answered_with_nothing(released: ModelRepository) -> N
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_program_that_asks_line_by_line_is_answered_line_by_line(released: ModelRepository) -> None:
-    """It sends the next row only when it has the answer to the one before."""
+def test_interactive_lines_are_answered_at_once(released: ModelRepository) -> None:
+    """A program that waits for each prediction gets it before it sends the next line.
+
+    It sends the next row only when it has the answer to the one before.
+    """
     command = [sys.executable, "-m", "wine_assets.inference", str(released.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

@@ -11,7 +11,8 @@ from wine_assets.inference.manifest import Content, Histogram
 from wine_assets_tests.support.wine_frames import wine
 
 
-def test_values_are_counted_where_they_lie_and_those_beyond_in_the_outer_bins() -> None:
+def test_values_are_counted_in_their_bins() -> None:
+    """Values are counted in their bins, and values beyond the edges in the outer ones."""
     histogram = Histogram((0.0, 1.0, 2.0, 3.0), (0, 0, 0))
     assert count(histogram, [-5, 0, 0.5, 1, 1.5, 2, 3, 99]).tolist() == [3, 2, 3]
     assert count(histogram, []).tolist() == [0, 0, 0]

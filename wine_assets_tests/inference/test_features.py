@@ -103,14 +103,16 @@ def test_a_model_may_have_a_single_feature() -> None:
     assert rows_of({"hue": [1.5]}, ("hue",)).tolist() == [[1.5]]
 
 
-def test_columns_that_the_model_has_no_use_for_are_ignored_where_that_is_wanted() -> None:
+def test_extra_columns_are_ignored_on_request() -> None:
+    """With extra="ignore", columns that are no features are ignored."""
     extended = frame(grade=["a", "b"])
     np.testing.assert_array_equal(rows_of(extended, NAMES, "ignore"), ROWS.astype(np.float32))
     with pytest.raises(InputError, match=r"`grade` is not known\. The features are alcohol, ash, hue; .*extra="):
         rows_of(extended, NAMES)
 
 
-def test_a_column_twice_is_ignored_where_the_model_has_no_use_for_it() -> None:
+def test_duplicate_unused_column_is_ignored() -> None:
+    """A duplicate column that is no feature is ignored with extra="ignore"."""
     doubled = pd.concat([frame(grade="a"), frame(grade="b")[["grade"]]], axis=1)
     np.testing.assert_array_equal(rows_of(doubled, NAMES, "ignore"), ROWS.astype(np.float32))
 
@@ -136,10 +138,11 @@ IN_ANY_FORM: list[Callable[[pd.DataFrame], Any]] = [
     order=st.permutations([*NAMES, "grade"]),
     form=st.sampled_from(IN_ANY_FORM),
 )
-def test_any_frame_gives_the_rows_that_the_array_in_the_order_of_the_features_gives(
-    values: Any, order: list[str], form: Callable[[pd.DataFrame], Any]
-) -> None:
-    """Whatever the order of its columns, the type of its values, and whatever else it has."""
+def test_frame_and_array_give_the_same_rows(values: Any, order: list[str], form: Callable[[pd.DataFrame], Any]) -> None:
+    """A data frame with columns in any order gives the rows of the ordered array.
+
+    Whatever the order of its columns, the type of its values, and whatever else it has.
+    """
     named = pd.DataFrame(values, columns=[*NAMES]).assign(grade="a")[order]
     np.testing.assert_array_equal(rows_of(form(named), NAMES, "ignore"), values.astype(np.float32))
 
@@ -286,7 +289,8 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(kind: str) -> None:
         max_leaves=12,
     )
 )
-def test_anything_at_all_is_predicted_or_refused_with_an_error_of_our_own(data: Any) -> None:
+def test_any_input_is_predicted_or_rejected(data: Any) -> None:
+    """Any input is predicted, or rejected with an InputError."""
     try:
         rows = rows_of(data, NAMES)
     except InputError as error:

@@ -36,7 +36,8 @@ def test_one_output_is_left_and_all_else_stays_as_it_was(names: list[str], data:
     assert reduced == expected
 
 
-def test_a_session_of_the_reduced_model_answers_with_the_same_bits() -> None:
+def test_reduced_model_has_the_same_bits() -> None:
+    """A model that is reduced to one output computes the same bits."""
     import onnxruntime
 
     model, x = _model(["one", "two", "three"]), np.arange(5, dtype=np.float32)

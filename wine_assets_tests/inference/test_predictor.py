@@ -89,7 +89,8 @@ def test_a_model_is_loaded_from_its_file(content: bytes, rows: Any, tmp_path: Pa
 # --- what is refused ---------------------------------------------------------
 
 
-def test_a_missing_file_and_a_folder_without_a_champion_are_named(tmp_path: Path) -> None:
+def test_missing_file_and_missing_champion(tmp_path: Path) -> None:
+    """The error names a missing file, and a folder without a champion."""
     with pytest.raises(ArtifactError, match=r"model\.onnx: No such file or directory\.$"):
         Predictor.load(tmp_path / "model.onnx")
     with pytest.raises(RepositoryError, match=r"has no champion\. Publish and promote a version"):
@@ -108,9 +109,8 @@ def test_a_lone_model_is_verified_by_a_checksum_alone(content: bytes, tmp_path: 
         Predictor.load(path, version=1)
 
 
-def test_a_repository_gives_its_champion_or_the_version_asked_for(
-    released: ModelRepository, second: Publishable
-) -> None:
+def test_repository_reads_champion_or_version(released: ModelRepository, second: Publishable) -> None:
+    """A repository returns its champion, or the requested version."""
     second.publish(released)
     champion, unpromoted = Predictor.load(released.folder), Predictor.load(released.folder, version=2)
     assert (champion.version, champion.verified) == (1, True)
@@ -153,9 +153,8 @@ def test_a_row_has_the_same_bits_alone_by_name_and_in_any_batch(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_large_batch_has_the_bits_of_small_ones_with_any_number_of_threads(
-    content: bytes, rows: Any, threads: int
-) -> None:
+def test_large_batch_has_the_bits_of_small_ones(content: bytes, rows: Any, threads: int) -> None:
+    """A row gets the same bits in a large batch with any number of threads."""
     one, many = Predictor(content), Predictor(content, threads=threads)
     large = np.tile(rows, (20, 1))
     assert many.threads == threads
@@ -202,9 +201,8 @@ def test_a_value_that_is_missing_is_named(content: bytes, named: list[dict[str, 
         predictor.predict_one()
 
 
-def test_numbers_of_numpy_are_numbers_and_others_are_ignored_where_that_is_wanted(
-    content: bytes, named: list[dict[str, float]]
-) -> None:
+def test_numpy_numbers_and_ignored_values(content: bytes, named: list[dict[str, float]]) -> None:
+    """NumPy scalars are accepted, and extra values are ignored on request."""
     expected = Predictor(content).predict_one(**named[0])
     predictor = Predictor(content, extra="ignore")
     given: dict[str, Any] = {name: np.float32(value) for name, value in named[0].items()} | {"colour": "red"}
@@ -251,7 +249,8 @@ def test_asking_again_and_again_takes_no_memory(content: bytes, named: list[dict
 
 @settings(max_examples=200, deadline=None)
 @given(arrays(np.float32, (5, 13), elements=st.floats(-(2.0**99), 2.0**99, width=32)))
-def test_any_row_has_the_same_bits_alone_by_name_in_a_batch_and_with_two_threads(rows: Any) -> None:
+def test_any_row_has_the_same_bits_in_any_call(rows: Any) -> None:
+    """A row gets the same bits alone, by name, in a batch, and with two threads."""
     labels, probabilities = one_thread().predict_both(rows)
     for at, row in enumerate(rows):
         answer = one_thread().predict_one(**dict(zip(one_thread().features, row.tolist(), strict=True)))
@@ -308,7 +307,8 @@ def test_options_that_make_no_sense_are_refused(content: bytes, options: dict[st
 
 
 @pytest.mark.process
-def test_onnxruntime_reports_nothing_to_anyone_and_starts_no_thread_for_that() -> None:
+def test_no_telemetry_of_onnxruntime() -> None:
+    """The library lets onnxruntime send no telemetry and start no thread for it."""
     program = (
         "import os, wine_assets.inference; "
         "print(os.environ['ORT_DISABLE_TELEMETRY'], len(os.listdir('/proc/self/task')))"
@@ -332,9 +332,8 @@ def with_metadata(content: bytes, **changed: str | None) -> bytes:
 
 @pytest.mark.parametrize("name", ["features", "classes"])
 @pytest.mark.parametrize("value", [None, "", "alcohol, hue", "3", "null"])
-def test_a_model_that_does_not_say_its_features_and_classes_is_refused(
-    name: str, value: str | None, content: bytes
-) -> None:
+def test_model_without_metadata_is_rejected(name: str, value: str | None, content: bytes) -> None:
+    """A model whose metadata lacks features or classes is rejected."""
     with pytest.raises(
         ArtifactError, match=rf"^The model's metadata holds no list of `{name}`, so this project didn't"
     ):

@@ -36,9 +36,8 @@ def test_many_threads_may_ask_for_batches(first: Publishable, rows: Any, threads
     assert answers == {expected}
 
 
-def test_each_of_many_threads_gets_the_answers_to_its_own_rows_in_every_way_of_asking(
-    first: Publishable, rows: Any
-) -> None:
+def test_threads_get_their_own_predictions(first: Publishable, rows: Any) -> None:
+    """Each of many threads gets the predictions of its own rows from every method."""
     predictor = Predictor(first.model)
     labels, probabilities = predictor.predict_both(rows)
     named = [dict(zip(predictor.features, row.tolist(), strict=True)) for row in rows]
@@ -57,8 +56,11 @@ def test_each_of_many_threads_gets_the_answers_to_its_own_rows_in_every_way_of_a
         assert all(pool.map(asked, range(4_000)))
 
 
-def test_threads_that_ask_for_the_first_large_batch_at_once_are_all_answered(first: Publishable, rows: Any) -> None:
-    """The session that computes probabilities alone is made at the first of them."""
+def test_first_large_batch_of_many_threads(first: Publishable, rows: Any) -> None:
+    """Threads whose first large batches coincide all get their results.
+
+    The session that computes probabilities alone is made at the first of them.
+    """
     large = np.tile(rows, (10, 1))
     expected = np.tile(Predictor(first.model).predict_proba(rows), (10, 1)).tobytes()
     for _ in range(10):
@@ -67,7 +69,8 @@ def test_threads_that_ask_for_the_first_large_batch_at_once_are_all_answered(fir
             assert {answer.tobytes() for answer in pool.map(predictor.predict_proba, [large] * 8)} == {expected}
 
 
-def test_coroutines_may_ask_in_the_thread_of_their_loop_and_in_others(first: Publishable, rows: Any) -> None:
+def test_coroutines_use_loop_and_threads(first: Publishable, rows: Any) -> None:
+    """Coroutines can predict in the event loop's thread and in others at the same time."""
     predictor = Predictor(first.model)
     labels, probabilities = predictor.predict_both(rows)
 
@@ -148,8 +151,11 @@ print(statuses)
 
 @pytest.mark.process
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_forked_process_answers_and_ends_while_its_parent_predicts_and_loads(path: Path, threads: int) -> None:
-    """So does the one that it forks itself, and the parent goes on."""
+def test_forked_process_of_a_busy_parent(path: Path, threads: int) -> None:
+    """A process that is forked while its parent predicts and loads can predict, fork and end.
+
+    So does the one that it forks itself, and the parent goes on.
+    """
     command = [sys.executable, *NO_WARNING, "-c", FORKING, str(path), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", str([0] * 6))
@@ -178,7 +184,8 @@ print("done")
 
 
 @pytest.mark.process
-def test_a_pool_of_forked_processes_answers_from_the_model_that_its_parent_loaded(path: Path) -> None:
+def test_pool_of_forked_processes(path: Path) -> None:
+    """A pool of forked processes predicts with the model that its parent loaded."""
     command = [sys.executable, *NO_WARNING, "-c", MULTIPROCESSING, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "done\n")

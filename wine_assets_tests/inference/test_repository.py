@@ -38,7 +38,8 @@ def test_a_published_version_is_there_and_served_by_nobody(repository: ModelRepo
         repository.read()
 
 
-def test_versions_are_numbered_from_one_and_removed_numbers_below_the_newest_stay_free(three: ModelRepository) -> None:
+def test_version_numbers_are_not_reused(three: ModelRepository) -> None:
+    """Versions are numbered from one, and numbers of removed versions are not reused."""
     three.prune(1)
     assert publishable(1.0).publish(three) == 4
     assert three.versions() == [2, 3, 4]
@@ -51,9 +52,10 @@ def test_publishers_at_the_same_time_get_a_number_each(repository: ModelReposito
     assert {path.name for path in (repository.folder / "versions").iterdir()} == {str(n) for n in numbers}
 
 
-def test_a_model_that_is_not_what_its_manifest_says_is_not_published(
+def test_model_that_contradicts_its_manifest(
     repository: ModelRepository, first: Publishable, second: Publishable
 ) -> None:
+    """A model that does not match its manifest is not published."""
     samples = msgspec.structs.replace(first.content, samples=second.content.samples)
     for content, sentence in ((second.content, "its manifest says"), (samples, "doesn't answer the samples")):
         with pytest.raises(ArtifactError, match=sentence):
@@ -92,7 +94,8 @@ def test_promoting_the_champion_moves_nothing(three: ModelRepository) -> None:
     assert three.history() == log
 
 
-def test_a_promotion_from_an_old_view_is_refused_and_changes_nothing(three: ModelRepository) -> None:
+def test_outdated_promotion_is_rejected(three: ModelRepository) -> None:
+    """A promotion that expects another champion is rejected and changes nothing."""
     seen = three.champion()
     _promote(three, 1)
     now, log = three.champion(), three.history()
@@ -120,7 +123,8 @@ def test_of_promoters_at_the_same_time_one_wins(three: ModelRepository) -> None:
     assert [move.serial for move in three.history()] == [1, 2, 3, 4]
 
 
-def test_a_version_that_is_not_there_or_not_whole_is_never_champion(three: ModelRepository) -> None:
+def test_missing_or_damaged_version_is_no_champion(three: ModelRepository) -> None:
+    """A missing or damaged version is never promoted."""
     before = three.champion()
     (three.folder / "versions" / "1" / "model.onnx").write_bytes(b"")
     for version, kind in ((1, ArtifactError), (9, RepositoryError), (0, RepositoryError), (True, RepositoryError)):
@@ -129,7 +133,8 @@ def test_a_version_that_is_not_there_or_not_whole_is_never_champion(three: Model
     assert three.champion() == before
 
 
-def test_a_move_whose_mover_was_killed_before_it_logged_it_is_logged_by_the_next(three: ModelRepository) -> None:
+def test_promotion_killed_before_its_log_entry(three: ModelRepository) -> None:
+    """A promotion whose process was killed before its log entry is logged by the next one."""
     log = three.folder / "champion.log"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
     assert [move.serial for move in three.history()] == [1, 2, 3]
@@ -137,7 +142,8 @@ def test_a_move_whose_mover_was_killed_before_it_logged_it_is_logged_by_the_next
     assert [json.loads(line)["serial"] for line in log.read_bytes().splitlines()] == [1, 2, 3, 4]
 
 
-def test_a_move_that_cannot_be_logged_is_a_move_and_is_logged_by_the_next(three: ModelRepository) -> None:
+def test_promotion_that_cannot_be_logged(three: ModelRepository) -> None:
+    """A promotion whose log entry fails is valid, and the next promotion logs it."""
     log = three.folder / "champion.log"
     whole = log.read_bytes()
 
@@ -158,10 +164,13 @@ def test_a_move_that_cannot_be_logged_is_a_move_and_is_logged_by_the_next(three:
     assert [json.loads(line)["serial"] for line in log.read_bytes().splitlines()] == [1, 2, 3, 4, 5]
 
 
-def test_a_version_that_becomes_champion_is_not_pruned_and_a_pruned_one_does_not_become_it(
+def test_pruning_races_with_promotion(
     three: ModelRepository,
 ) -> None:
-    """Each of the two looks at what the other changes under one lock, at whichever moment the other comes."""
+    """A version that becomes champion is not pruned, and a pruned version can't become it.
+
+    Each of the two looks at what the other changes under one lock, at whichever moment the other comes.
+    """
 
     class Between(LocalStore):
         """Lets somebody else act just before a folder is removed, or a pointer replaced."""
@@ -199,7 +208,8 @@ def test_a_rollback_goes_back_one_champion_each_time(three: ModelRepository) -> 
     assert [move.rollback for move in three.history()] == [False, False, False, True, True]
 
 
-def test_what_is_promoted_after_a_rollback_can_be_taken_back_as_well(three: ModelRepository) -> None:
+def test_rollback_after_a_rollback(three: ModelRepository) -> None:
+    """A promotion after a rollback can be rolled back as well."""
     three.rollback(by="a test")
     _promote(three, 3)
     _promote(three, 1)
@@ -244,10 +254,11 @@ def test_what_another_pruner_has_removed_is_no_error(
     assert other.versions() == [3]
 
 
-def test_a_champion_that_is_moved_and_pruned_while_it_is_read_is_read_anew(
-    three: ModelRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reader has seen the pointer, and then the version it named is gone."""
+def test_champion_pruned_while_it_is_read(three: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the champion moves and is pruned during a read, the new champion is read.
+
+    The reader has seen the pointer, and then the version it named is gone.
+    """
     reader, seen = ModelRepository(three.folder), three.champion()
     answers = [seen]
     original = ModelRepository.champion

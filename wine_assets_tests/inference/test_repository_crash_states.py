@@ -203,10 +203,11 @@ def test_the_recordings_are_of_all_that_was_done(recordings: Callable[[Scene], R
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_every_state_that_a_power_failure_leaves_reads_as_old_or_as_new(
-    recordings: Callable[[Scene], Recording], tmp_path: Path, name: str
-) -> None:
-    """And once the writer was told that it is done, it is done in every one of them."""
+def test_power_failure_leaves_old_or_new(recordings: Callable[[Scene], Recording], tmp_path: Path, name: str) -> None:
+    """Every state after a power failure reads as the old one or as the new one.
+
+    And once the writer was told that it is done, it is done in every one of them.
+    """
     recording = recordings(SCENES[name])
     states = list(_states(recording, recording.calls, tmp_path))
     assert [(number, seen) for number, allowed, seen in states if seen not in allowed] == []
@@ -269,9 +270,8 @@ def test_the_last_flush_of_all_keeps_the_line_in_the_log(recordings: Callable[[S
     assert _logged_moves(recording, recording.without(recording.flushes()[-1])) == {1, 2}
 
 
-def test_of_two_flushes_that_stand_in_for_each_other_one_is_needed(
-    recordings: Callable[[Scene], Recording], tmp_path: Path
-) -> None:
+def test_one_of_two_equivalent_flushes_is_needed(recordings: Callable[[Scene], Recording], tmp_path: Path) -> None:
+    """Of two flushes that replace each other, one is needed."""
     recording = recordings(BEGINNING)
     one, other = [n for n in recording.flushes() if recording.calls[n].path == "models/wine"][:2]
     calls = [call for number, call in enumerate(recording.calls) if number not in (one, other)]

@@ -69,10 +69,11 @@ def _check(faults: list[dict[str, Any]]) -> None:
 
 @pytest.mark.process
 @pytest.mark.timeout(280)
-def test_whichever_system_call_fails_the_champion_is_whole_and_the_error_names_a_file(
-    released: ModelRepository, second: Publishable, tmp_path: Path
-) -> None:
-    """The kernel answers each call of a publish and a promotion with an error, one at a time."""
+def test_every_failing_system_call(released: ModelRepository, second: Publishable, tmp_path: Path) -> None:
+    """Whichever system call fails, the champion stays whole and the error names a file.
+
+    The kernel answers each call of a publish and a promotion with an error, one at a time.
+    """
     faults = _faults(released, second, tmp_path, 1)
     assert {fault["error"] for fault in faults} == {"ENOSPC", "EACCES", "EIO"}
     _check(faults)
@@ -80,9 +81,8 @@ def test_whichever_system_call_fails_the_champion_is_whole_and_the_error_names_a
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_whichever_system_call_fails_in_whichever_way_the_champion_is_whole(
-    released: ModelRepository, second: Publishable, tmp_path: Path
-) -> None:
+def test_every_failing_system_call_in_every_way(released: ModelRepository, second: Publishable, tmp_path: Path) -> None:
+    """The long form of `test_every_failing_system_call`."""
     _check(_faults(released, second, tmp_path, EVERY_ERROR))
 
 

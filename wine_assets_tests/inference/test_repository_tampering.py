@@ -58,9 +58,8 @@ def test_every_damaged_pointer_is_refused_or_says_the_same(released: ModelReposi
         assert (read.model, read.version) == (model, 1)
 
 
-def test_every_damaged_log_is_refused_in_a_sentence_and_keeps_nobody_from_the_champion(
-    released: ModelRepository, second: Publishable
-) -> None:
+def test_damaged_log_does_not_hide_the_champion(released: ModelRepository, second: Publishable) -> None:
+    """A damaged log is rejected with a sentence, and the champion can still be read."""
     second.release(released)
     log = released.folder / "champion.log"
     whole, model, said = log.read_bytes(), released.read().model, set()
@@ -122,12 +121,15 @@ EDITED: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("is_vouched_for", [False, True], ids=["alone", "and the pointer with it"])
 @pytest.mark.parametrize("kind", EDITED)
-def test_a_manifest_that_was_rewritten_is_refused_even_where_the_pointer_was_as_well(
+def test_rewritten_manifest_is_rejected(
     released: ModelRepository,
     kind: str,
     is_vouched_for: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """What a model is must be what it does, whoever vouches for it."""
+    """A changed manifest is rejected, even if the pointer was changed to match it.
+
+    What a model is must be what it does, whoever vouches for it.
+    """
     path, pointer = _version(released) / "manifest.json", released.folder / "champion"
     manifest = json.loads(path.read_bytes())
     EDITED[kind](manifest["content"])
@@ -163,10 +165,13 @@ def _with_external_weights(model: bytes, location: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["beside it", "above it", "absolute", "a symbolic link", "a hard link", "in and out"])
-def test_weights_outside_of_the_model_are_refused_wherever_they_lie(
+def test_external_weights_are_rejected(
     released: ModelRepository, first: Publishable, tmp_path: Path, kind: str
 ) -> None:
-    """Even where the manifest vouches for the model that refers to them."""
+    """A model with external weights is rejected, wherever they are.
+
+    Even where the manifest vouches for the model that refers to them.
+    """
     weights = numpy_helper.to_array(onnx.load_from_string(first.model).graph.initializer[0]).tobytes()
     folder, secret = _version(released), tmp_path / "weights.bin"
     secret.write_bytes(weights)
@@ -221,9 +226,8 @@ EDITS: dict[str, Callable[[onnx.ModelProto], object]] = {
 
 
 @pytest.mark.parametrize("kind", EDITS)
-def test_a_model_that_is_not_this_projects_is_not_published_even_with_the_right_checksum(
-    repository: ModelRepository, first: Publishable, kind: str
-) -> None:
+def test_foreign_model_is_not_published(repository: ModelRepository, first: Publishable, kind: str) -> None:
+    """A model of another project is not published, even with a matching checksum."""
     model = _edited(first.model, EDITS[kind])
     content = msgspec.structs.replace(first.content, model_sha256=sha256_of_bytes(model), model_bytes=len(model))
     with pytest.raises(ArtifactError, match=r"\.$"):

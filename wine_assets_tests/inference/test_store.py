@@ -88,9 +88,10 @@ def test_a_file_is_replaced_when_it_holds_what_was_expected(store: LocalStore) -
 
 
 @pytest.mark.process
-def test_what_killed_writers_left_is_removed_by_the_next_one_and_what_living_ones_write_is_not(
+def test_next_writer_removes_abandoned_files(
     store: LocalStore,
 ) -> None:
+    """The next writer removes the temporary files of killed writers, but not those of running ones."""
     store.create("versions/1", {"a": b"1"})
     dead, alive = (store.root / "versions" / f"{TEMPORARY_PREFIX}{name}" for name in ("dead", "alive"))
     pointer = store.root / f"{TEMPORARY_PREFIX}pointer"
@@ -122,9 +123,8 @@ def _hold(folder: Path, ready: int, done: int) -> None:
     os._exit(0)
 
 
-def test_a_folder_that_a_sweeper_took_before_it_was_locked_is_made_anew(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_folder_removed_before_its_lock(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another process removes a temporary folder before it is locked, the writer creates another one."""
     opened: list[object] = []
     real = os.open
 

@@ -36,9 +36,8 @@ def test_a_route_is_closed_to_those_without_the_token(path: str, given: str | No
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_person_without_the_token_gets_a_page_that_asks_for_it_and_tells_nothing(
-    path: str, guarded: ServerProcess
-) -> None:
+def test_browser_without_the_token(path: str, guarded: ServerProcess) -> None:
+    """A browser without the token gets a page that asks for it and says nothing about the model."""
     reply = guarded.get(path, Accept="text/html,*/*;q=0.8")
     assert (reply.status, reply.headers["content-type"]) == (401, "text/html; charset=utf-8")
     assert b'id="token"' in reply.body

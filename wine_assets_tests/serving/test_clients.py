@@ -74,8 +74,11 @@ def test_it_learns_what_the_model_takes_and_gives(client: str, findings: Any) ->
     assert findings["outputs"] == ["label", "probabilities"]
 
 
-def test_it_gets_the_answers_that_a_predictor_gives_whichever_way_it_asks(client: str, findings: Any) -> None:
-    """To the last bit: what is sent as whole numbers is compared with the answers to whole numbers."""
+def test_third_party_client_gets_our_predictions(client: str, findings: Any) -> None:
+    """A third-party client gets a predictor's results, whichever way it sends the rows.
+
+    To the last bit: what is sent as whole numbers is compared with the answers to whole numbers.
+    """
     predictor = Predictor(exported(REFERENCE))
     assert len(findings["answers"]) == WAYS[client]
     for way, answer in findings["answers"].items():

@@ -29,8 +29,11 @@ def assert_ready(server: ServerProcess, version: int) -> None:
     assert server.post(INFER, request(rows()[:1])).json["model_version"] == str(version)
 
 
-def test_without_a_model_a_server_is_live_and_takes_the_first_that_comes(tmp_path: Path, log: Path) -> None:
-    """Not even the folder has to be there."""
+def test_server_without_a_model_loads_the_first(tmp_path: Path, log: Path) -> None:
+    """A server without a model is live, and loads the first champion.
+
+    Not even the folder has to be there.
+    """
     from wine_assets_tests.support.serving.models import publish_models
 
     with run_server(tmp_path / "wine", log) as server:

@@ -69,7 +69,8 @@ def test_numbers_of_other_types_are_taken(datatype: str, client: Client) -> None
     assert outputs_of(client.post(INFER, body)) == outputs_of(client.post(INFER, request(whole)))
 
 
-def test_only_the_outputs_that_are_asked_for_come_back_in_their_order(client: Client) -> None:
+def test_requested_outputs_in_their_order(client: Client) -> None:
+    """Only the requested outputs are returned, in the requested order."""
     for names in (["probabilities"], ["label"], ["probabilities", "label"]):
         reply = client.post(INFER, request(rows()[:1], outputs=[{"name": name} for name in names]))
         assert list(outputs_of(reply)) == names
@@ -135,7 +136,8 @@ def test_all_outputs_come_back_as_bytes_when_the_request_says_so(client: Client)
     np.testing.assert_allclose(outputs["probabilities"], expected(1)[1], atol=1e-6)
 
 
-def test_one_output_can_come_back_as_bytes_and_the_other_as_numbers(client: Client) -> None:
+def test_binary_and_json_outputs_in_one_response(client: Client) -> None:
+    """One output can be binary while the other one is JSON."""
     wanted = [{"name": "label"}, {"name": "probabilities", "parameters": {"binary_data": True}}]
     outputs = unpacked(client.post(INFER, request(rows()[:4], outputs=wanted)))
     assert outputs["label"].tolist() == expected(1)[0][:4]

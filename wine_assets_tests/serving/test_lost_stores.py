@@ -132,9 +132,10 @@ def _hold_out(server: ServerProcess, load: Load, seconds: float) -> None:
 
 @forms
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_lost_store_is_complained_of_while_its_model_is_served_on(
+def test_lost_store_keeps_the_model(
     bound: ServerProcess, repository: ModelRepository, fault: str, clients: int, seconds: float
 ) -> None:
+    """If the store is lost, the server logs it and keeps its model."""
     lose, reason = FAULTS[fault]
     reason = reason.format(folder=repository.folder)
     expected(1), expected(2)
@@ -151,9 +152,8 @@ def test_a_lost_store_is_complained_of_while_its_model_is_served_on(
     assert 1 <= len(errors) <= TRIES_A_MINUTE + 1, "and no disk fills with what it says"
 
 
-def test_a_candidate_that_nobody_may_read_is_named_and_is_served_once_it_can_be_read(
-    bound: ServerProcess, repository: ModelRepository
-) -> None:
+def test_unreadable_candidate(bound: ServerProcess, repository: ModelRepository) -> None:
+    """A champion without read permission is named in the log, and served once it is readable."""
     version = repository.folder / "versions" / "2"
     manifest = (version / "manifest.json").read_bytes()
     with _forbidden(version):
@@ -167,10 +167,11 @@ def test_a_candidate_that_nobody_may_read_is_named_and_is_served_once_it_can_be_
 
 
 @forms
-def test_a_full_disk_is_served_from_and_takes_promotions_once_there_is_room(
-    tmp_path: Path, clients: int, seconds: float
-) -> None:
-    """The log and the temporary files of the server lie on that disk too."""
+def test_full_disk(tmp_path: Path, clients: int, seconds: float) -> None:
+    """A server works on a full disk, and reloads once there is room for a promotion.
+
+    The log and the temporary files of the server lie on that disk too.
+    """
     expected(1), expected(2)
     publish_models(tmp_path / "wine")
     (tmp_path / "disk").mkdir()

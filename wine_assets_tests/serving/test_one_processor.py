@@ -103,10 +103,11 @@ def _keep_busy(server: ServerProcess, repository: ModelRepository) -> None:
     assert server.post(INFER, request(np.tile(rows(), (10, 1)))).status == 200
 
 
-def test_a_server_on_one_processor_answers_with_at_most_four_threads(
-    repository: ModelRepository, log: Path, limit: Sequence[str]
-) -> None:
-    """The threads are the event loop's, the one that looks for a champion, and one that onnxruntime keeps."""
+def test_threads_on_one_processor(repository: ModelRepository, log: Path, limit: Sequence[str]) -> None:
+    """On one processor, a server has at most four threads.
+
+    The threads are the event loop's, the one that looks for a champion, and one that onnxruntime keeps.
+    """
     promote(repository, 1)
     with run_server(repository.folder, log, within=limit) as server:
         server.wait_for_version(1)
@@ -115,10 +116,11 @@ def test_a_server_on_one_processor_answers_with_at_most_four_threads(
         assert len(_threads(server)) <= THREADS
 
 
-def test_a_server_of_both_transports_on_one_processor_answers_with_at_most_four_threads_beside_those_of_grpc(
-    tmp_path: Path, limit: Sequence[str]
-) -> None:
-    """The library of gRPC starts its own, as many on one processor as on two; all others are counted."""
+def test_threads_with_grpc_on_one_processor(tmp_path: Path, limit: Sequence[str]) -> None:
+    """With gRPC on one processor, a server has at most four threads beside those of grpcio.
+
+    The library of gRPC starts its own, as many on one processor as on two; all others are counted.
+    """
     with serve_http_and_grpc(tmp_path, 1, within=limit) as (server, address):
         assert _is_limited(server, limit)
         _keep_busy(server, ModelRepository(tmp_path / "wine"))

@@ -48,9 +48,8 @@ def _promote_under_load(server: ServerProcess, repository: ModelRepository, prom
     assert server.metric("wine_model_reload_success_total") == promotions + 1
 
 
-def test_no_request_fails_or_is_answered_under_the_wrong_version_while_models_change(
-    own: ServerProcess, repository: ModelRepository
-) -> None:
+def test_promotions_under_load(own: ServerProcess, repository: ModelRepository) -> None:
+    """While models change, no request fails or gets the wrong version."""
     _promote_under_load(own, repository, PROMOTIONS, CLIENTS)
 
 
@@ -81,10 +80,14 @@ def _slowed(server: ServerProcess, repository: ModelRepository) -> float:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
-def test_promotions_at_most_double_what_the_slowest_hundredth_waits(
+def test_promotions_at_most_double_the_p99(
     own: ServerProcess, repository: ModelRepository, record_property: Callable[[str, object], None]
 ) -> None:
-    """In the best of three rounds, as others may use the machine too; the clients are steady, so that none is full."""
+    """Promotions at most double the 99th percentile of the latencies.
+
+    In the best of three rounds, as others may use the machine too; the clients are steady, so that none is
+    full.
+    """
     expected(1), expected(2)
     factors = [math.inf]
     while min(factors) > 2 and len(factors) <= ROUNDS:
@@ -199,9 +202,8 @@ def candidates(folder: Path) -> dict[str, tuple[dict[str, bytes], bytes]]:
     }
 
 
-def test_a_broken_candidate_is_refused_and_the_old_model_served_on(
-    own: ServerProcess, repository: ModelRepository, tmp_path: Path
-) -> None:
+def test_broken_candidate_keeps_the_old_model(own: ServerProcess, repository: ModelRepository, tmp_path: Path) -> None:
+    """A champion that can't be loaded leaves the loaded model in place."""
     body = request(rows()[:1])
     model = own.post(INFER, body).json
     for number, (name, (files, manifest)) in enumerate(candidates(tmp_path).items()):

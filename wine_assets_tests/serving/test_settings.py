@@ -27,7 +27,8 @@ def test_the_defaults_serve_this_machine_alone() -> None:
     assert not settings.access_log
 
 
-def test_a_flag_comes_before_a_variable_and_that_before_the_default() -> None:
+def test_order_of_flag_variable_and_default() -> None:
+    """A flag takes precedence over a variable, and a variable over the default."""
     assert of(WINE_SERVE_PORT="9000").port == 9000
     assert of("--port", "9001", WINE_SERVE_PORT="9000").port == 9001
     assert of(WINE_SERVE_PORT="").port == 8080
@@ -35,7 +36,8 @@ def test_a_flag_comes_before_a_variable_and_that_before_the_default() -> None:
     assert of("--model", "elsewhere", WINE_ASSETS_HOME="/srv").model == Path("elsewhere")
 
 
-def test_a_server_for_others_accepts_any_name_unless_it_is_given_its_own() -> None:
+def test_public_server_accepts_any_host() -> None:
+    """A server on a public address accepts any Host header unless its names are set."""
     assert of("--host", ANYWHERE).accepted_hosts is None
     assert of("--allowed-hosts", "*").accepted_hosts is None
     named = of("--host", ANYWHERE, "--allowed-hosts", "A.example.org, b")
@@ -96,7 +98,8 @@ def command(*flags: str) -> "subprocess.CompletedProcess[str]":
         (["--host", "192.0.2.1", "--port", "0"], "The server can't listen on 192.0.2.1 port 0: "),
     ],
 )
-def test_a_command_that_can_not_be_ends_with_status_2_and_a_sentence(flags: list[str], said: str) -> None:
+def test_invalid_command_ends_with_status_2(flags: list[str], said: str) -> None:
+    """An invalid option ends the server with status 2 and a sentence."""
     done = command("--grpc-port", "0", *flags)
     assert done.returncode == 2
     assert done.stderr.startswith(said)

@@ -57,10 +57,11 @@ def test_two_hundred_requests_that_have_begun_are_answered(repository: ModelRepo
     _stop_with_requests_in_flight(repository, log, SOAK_IN_FLIGHT)
 
 
-def test_a_request_that_begins_before_the_listener_closes_may_end_after_it(
-    repository: ModelRepository, log: Path
-) -> None:
-    """Without any time to drain, a body that has begun to arrive is still waited for."""
+def test_request_that_began_before_shutdown(repository: ModelRepository, log: Path) -> None:
+    """A request that began before the listener closed is answered.
+
+    Without any time to drain, a body that has begun to arrive is still waited for.
+    """
     promote(repository, 1)
     with run_server(repository.folder, log, "--finish-s", "20") as server:
         server.wait_for_version(1)
@@ -90,7 +91,8 @@ def test_a_server_ends_with_status_0(number: signal.Signals, own: ServerProcess)
     assert own.log()[-1]["message"] == "Stopped."
 
 
-def test_a_client_that_never_ends_its_request_does_not_keep_a_server(repository: ModelRepository, log: Path) -> None:
+def test_incomplete_request_does_not_delay_shutdown(repository: ModelRepository, log: Path) -> None:
+    """A client that never completes its request does not keep the server from stopping."""
     promote(repository, 1)
     with run_server(repository.folder, log, "--finish-s", "0.2") as server, server.connect() as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")

@@ -61,10 +61,11 @@ def test_a_worker_that_dies_is_replaced(pair: ServerProcess) -> None:
         assert pair.post(INFER, request(rows()[:1])).status == 200
 
 
-def test_workers_answer_and_count_when_the_disk_for_temporary_files_is_full(
-    repository: ModelRepository, log: Path, tmp_path: Path
-) -> None:
-    """Figures that workers share lie in memory: who writes to a mapped file on a full disk is killed."""
+def test_workers_with_a_full_temporary_disk(repository: ModelRepository, log: Path, tmp_path: Path) -> None:
+    """Workers answer and count requests when the disk for temporary files is full.
+
+    Figures that workers share lie in memory: who writes to a mapped file on a full disk is killed.
+    """
     promote(repository, 1)
     (tmp_path / "disk").mkdir()
     with (
@@ -88,10 +89,11 @@ def test_the_end_of_a_server_is_the_end_of_its_workers(pair: ServerProcess) -> N
     assert sum(line["message"] == "Stopped." for line in pair.log()) == 2
 
 
-def test_workers_that_the_command_line_started_end_without_a_word_and_with_0(
-    repository: ModelRepository, tmp_path: Path
-) -> None:
-    """Not as a run that was interrupted, which ends with 143 and a sentence about what was kept."""
+def test_workers_of_the_command_line_end_silently(repository: ModelRepository, tmp_path: Path) -> None:
+    """Workers that the command line started end with status 0 and without output.
+
+    Not as a run that was interrupted, which ends with 143 and a sentence about what was kept.
+    """
     program = "import sys; sys.argv[1:4] = ['serve']; from wine_assets.cli.entry import main; main()"
     within = (sys.executable, "-c", program)
     with run_server(repository.folder, tmp_path / "log", "--workers", "2", within=within) as server:
@@ -131,9 +133,10 @@ def test_workers_do_not_share_the_port_of_another_server(repository: ModelReposi
     assert "Give another --grpc-port, or 0 for none." in said
 
 
-def test_what_a_killed_server_left_in_memory_is_removed_by_the_next(
+def test_next_server_removes_abandoned_folders(
     pair: ServerProcess, repository: ModelRepository, tmp_path: Path
 ) -> None:
+    """The folder of metrics that a killed server left is removed by the next server."""
     [left] = {Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"]) for worker in _workers(pair)}
     workers = _workers(pair)
     os.kill(pair.process.pid, signal.SIGKILL)

@@ -67,7 +67,8 @@ def hostile(both: tuple[ServerProcess, str]) -> Any:
         ("good after all", "OK"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_a_status_and_a_sentence(hostile: Any, what: str, answer: str) -> None:
+def test_invalid_calls_get_status_and_sentence(hostile: Any, what: str, answer: str) -> None:
+    """An invalid call gets its status code and a sentence."""
     assert hostile[what].startswith(answer)
 
 
@@ -128,17 +129,19 @@ def test_calls_are_counted_by_method_and_by_how_they_end(
     assert both[0].metric("grpc_server_started_total") == both[0].metric("grpc_server_handled_total")
 
 
-def test_calls_that_reach_no_method_are_counted_without_a_word_of_theirs(
-    both: tuple[ServerProcess, str], wire: Any
-) -> None:
+def test_unknown_methods_have_fixed_labels(both: tuple[ServerProcess, str], wire: Any) -> None:
+    """Calls of unknown methods are counted under labels that contain no text of the client."""
     metrics = both[0].get("/metrics").body.decode()
     others = 'grpc_code="UNIMPLEMENTED",grpc_method="other",grpc_service="other",grpc_type="other"'
     assert f"grpc_server_handled_total{{{others}}}" in metrics
     assert "Nothing" not in metrics
 
 
-def test_a_message_that_the_library_finds_too_large_is_counted_as_a_call_that_was_cancelled(tmp_path: Path) -> None:
-    """It tells nobody why."""
+def test_too_large_message_counts_as_cancelled(tmp_path: Path) -> None:
+    """A message that grpcio rejects as too large is counted as a cancelled call.
+
+    It tells nobody why.
+    """
     with serve_http_and_grpc(tmp_path, 1, "--body-limit-bytes", "4000000") as (server, address):
         assert run_client(CLIENT, "large", address).startswith("RESOURCE_EXHAUSTED: ")
         server.wait_for(lambda: server.metric("grpc_server_handled_total") == 1)
@@ -164,7 +167,8 @@ def test_health_needs_no_token_and_says_that_there_is_no_model(guarded: Any) -> 
     assert guarded["other"].startswith("NOT_FOUND: There is no such service.")
 
 
-def test_every_other_method_needs_the_token_and_asks_for_it_before_the_message_comes(guarded: Any) -> None:
+def test_methods_check_the_token_first(guarded: Any) -> None:
+    """Every other method checks the token before it waits for the message."""
     refused = "UNAUTHENTICATED: A bearer token is required, and this one isn't it. Send Authorization: Bearer."
     assert {*guarded["without"].values(), guarded["with another"]} == {refused}
     assert guarded["with the token"] == "OK"
@@ -198,8 +202,11 @@ def test_many_messages_that_do_not_come_are_waited_for_shortly(tmp_path: Path) -
     }
 
 
-def test_calls_that_have_begun_when_the_server_is_told_to_stop_are_answered(tmp_path: Path) -> None:
-    """And health says that it isn't serving, while it still answers, and the port is closed to others after that."""
+def test_running_calls_survive_shutdown(tmp_path: Path) -> None:
+    """Calls that run when the server is told to stop are answered.
+
+    And health says that it isn't serving, while it still answers, and the port is closed to others after that.
+    """
     with serve_http_and_grpc(tmp_path, 1, "--drain-s", "60", "--finish-s", "30") as (server, address):
         with start_client(CLIENT, "waiting", address) as client:
             send_line(client, {"row": rows()[0].tolist(), "calls": CALLS})

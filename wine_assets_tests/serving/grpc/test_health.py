@@ -32,7 +32,8 @@ STOPS = "UNAVAILABLE: The server stops. Watch another one."
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
-def test_who_watches_is_told_of_every_change_from_the_first_model_to_the_end(tmp_path: Path, service: str) -> None:
+def test_watcher_gets_every_change(tmp_path: Path, service: str) -> None:
+    """A watcher gets every change of readiness, from the first model to the end."""
     with (
         serve_without_model(tmp_path, "--drain-s", "60", "--finish-s", "60") as (server, address),
         start_client(WATCHER, "told", address) as client,
@@ -109,7 +110,8 @@ def test_who_watches_and_is_gone_without_a_word_is_missed(tmp_path: Path) -> Non
             client.kill()
 
 
-def test_a_change_in_the_moment_in_which_one_begins_to_wait_is_not_missed() -> None:
+def test_change_before_the_wait_is_not_missed() -> None:
+    """A change of readiness between the yield of a status and the wait is reported."""
     data_plane = DataPlane(Metrics(DriftWatch()), rows_limit=1)
     data_plane.model = LoadedModel("wine", Predictor(exported(DEFAULT)))
 

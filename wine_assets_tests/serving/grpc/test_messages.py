@@ -54,8 +54,11 @@ def test_a_request_of_few_parts_is_let_through(message: Any) -> None:
 
 
 @given(_requests(), st.data())
-def test_a_request_that_is_cut_or_changed_is_let_through_or_refused(message: Any, data: Any) -> None:
-    """And nothing else becomes of it, least of all another kind of error."""
+def test_mutated_request_passes_or_is_rejected(message: Any, data: Any) -> None:
+    """A truncated or changed request either passes the check or is rejected.
+
+    And nothing else becomes of it, least of all another kind of error.
+    """
     content = bytearray(message.SerializeToString())
     if content:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -99,5 +99,6 @@ def test_a_whole_body_counts_until_it_is_answered() -> None:
     asyncio.run(asyncio.wait_for(_whole_bodies_count(), 60))
 
 
-def test_a_client_that_goes_gives_back_what_waited_to_be_answered() -> None:
+def test_disconnect_frees_pipelined_bodies() -> None:
+    """A client that disconnects frees the memory of its queued requests."""
     asyncio.run(asyncio.wait_for(_those_who_go_take_nothing_along(), 60))

@@ -59,7 +59,8 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_an_ambiguous_message_is_refused_once_and_ends_the_connection(attack: bytes, server: ServerProcess) -> None:
+def test_ambiguous_framing_is_rejected(attack: bytes, server: ServerProcess) -> None:
+    """Ambiguous framing is rejected once, and the connection is closed."""
     answers = send_raw(server, attack)
     assert answers.is_closed
     assert answers.statuses == [400], answers.content

@@ -40,9 +40,8 @@ def test_every_route_is_described(client: Client) -> None:
         assert {"200", "400", "401", "405", "503"} <= responses.keys()
 
 
-def test_the_description_names_the_features_of_the_model_that_is_served(
-    own: ServerProcess, repository: ModelRepository
-) -> None:
+def test_openapi_names_the_model_features(own: ServerProcess, repository: ModelRepository) -> None:
+    """The description names the features and the version of the loaded model."""
     schemas = own.get("/openapi.json").json["components"]["schemas"]
     assert "alcohol" in schemas["Row"]["required"]
     promote(repository, 2)
@@ -76,7 +75,8 @@ def test_the_server_keeps_to_its_description(server: ServerProcess, tmp_path: Pa
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes; `make soak` runs it")
-def test_the_server_keeps_to_its_description_in_ten_thousand_cases(server: ServerProcess, tmp_path: Path) -> None:
+def test_server_matches_openapi_in_many_cases(server: ServerProcess, tmp_path: Path) -> None:
+    """The long form of `test_the_server_keeps_to_its_description`."""
     _explore(server, tmp_path, SOAK_EXAMPLES)
 
 

@@ -33,9 +33,8 @@ def _policy(reply: Reply) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_runs_the_scripts_and_styles_that_it_was_shipped_with_and_nothing_else(
-    path: str, client: Client
-) -> None:
+def test_page_runs_its_own_scripts_only(path: str, client: Client) -> None:
+    """The policy allows the page's own scripts and styles, and nothing else."""
     reply = client.get(path)
     policy = _policy(reply)
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]

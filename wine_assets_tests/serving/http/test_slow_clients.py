@@ -51,7 +51,8 @@ def test_a_client_that_sends_no_more_is_not_waited_for(sent: bytes, statuses: li
 
 
 @pytest.mark.parametrize("beginning", [b"\r\n" * 3, START, START + b"Content-Length: 500\r\n\r\n"])
-def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for(beginning: bytes, strict: ServerProcess) -> None:
+def test_trickling_client_is_timed_out(beginning: bytes, strict: ServerProcess) -> None:
+    """A client that sends a byte now and then gets status 408."""
     with strict.connect(0.05) as connection:
         connection.sendall(beginning)
         status = b""
@@ -65,7 +66,8 @@ def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for(beginning: by
         assert status.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(strict: ServerProcess) -> None:
+def test_announced_large_body_is_rejected(strict: ServerProcess) -> None:
+    """A Content-Length above the limit is rejected before the body is sent."""
     with strict.connect(20) as connection:
         connection.sendall(START + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (LIMIT + 1))
         answers = read_until_closed(connection)
@@ -96,7 +98,8 @@ def _stream(server: ServerProcess, most: int) -> int:
     return sent
 
 
-def test_the_refusal_of_a_body_is_read_by_a_client_that_still_sends(strict: ServerProcess) -> None:
+def test_rejection_reaches_a_sending_client(strict: ServerProcess) -> None:
+    """A client that still sends its body can read the rejection."""
     body = b" " * (4 * LIMIT)
     with strict.connect(20) as connection:
         connection.sendall(START + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -112,7 +115,8 @@ def _send(connection: socket.socket, content: bytes) -> None:
         connection.sendall(content)
 
 
-def test_connections_beyond_the_limit_are_refused_and_taken_again_later(strict: ServerProcess) -> None:
+def test_connection_limit(strict: ServerProcess) -> None:
+    """Connections beyond the limit get status 503, and later ones are accepted again."""
     with contextlib.ExitStack() as stack:
         for _ in range(50):
             held = stack.enter_context(strict.connect(20))
@@ -139,7 +143,8 @@ def test_a_client_that_reads_nothing_is_not_waited_for(strict: ServerProcess) ->
     assert strict.get("/v2/health/ready").status == 200
 
 
-def test_many_large_bodies_at_once_are_refused_and_small_ones_taken(repository: ModelRepository, log: Path) -> None:
+def test_body_memory_rejects_large_bodies(repository: ModelRepository, log: Path) -> None:
+    """Large bodies beyond the memory limit get status 503, and small ones are accepted."""
     promote(repository, 1)
     piece = b"Content-Length: 500000\r\n\r\n" + b" " * 400_000
     with (

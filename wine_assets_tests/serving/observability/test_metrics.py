@@ -25,7 +25,8 @@ def samples(server: ServerProcess, name: str) -> dict[tuple[str, ...], float]:
     return {tuple(value for _, value in sorted(sample.labels.items())): sample.value for sample in found}
 
 
-def test_requests_are_counted_under_the_names_that_mlserver_gives_them(own: ServerProcess) -> None:
+def test_request_metrics_have_mlserver_names(own: ServerProcess) -> None:
+    """Requests are counted under MLServer's metric names."""
     for _ in range(3):
         own.post(INFER, request(rows()[:1]))
     own.post(INFER, b"{")
@@ -155,7 +156,8 @@ def test_another_model_is_another_beginning(model: LoadedModel) -> None:
     assert watch.update() == {}
 
 
-def test_the_drift_of_a_model_is_told_no_more_when_another_one_is_served(model: LoadedModel) -> None:
+def test_drift_is_reset_with_the_model(model: LoadedModel) -> None:
+    """A new model resets the drift."""
     metrics = Metrics(DriftWatch())
     metrics.set_model(model, 1.0)
     metrics.count_success(model, rows())
