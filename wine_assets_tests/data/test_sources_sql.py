@@ -99,6 +99,24 @@ def test_values_and_types_in_the_fingerprint(sqlite: str) -> None:
     assert len({sql_query.content_hash(query, sqlite) for query in queries}) == len(queries)
 
 
+def test_names_in_the_fingerprint(sqlite: str) -> None:
+    """Equal rows have equal fingerprints, unless a column's name differs."""
+    first, again, renamed = "SELECT 1 AS a, NULL AS b", "SELECT 2 - 1 AS a, NULL AS b", "SELECT 1 AS a, NULL AS c"
+    assert sql_query.content_hash(first, sqlite) == sql_query.content_hash(again, sqlite)
+    assert sql_query.content_hash(first, sqlite) != sql_query.content_hash(renamed, sqlite)
+
+
+def test_batches_in_the_fingerprint(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows have one fingerprint in batches of any size, also where batches alone would have other types."""
+    rows = ["(1, NULL, 'a', NULL)", "(2, NULL, NULL, NULL)", "(3.5, 7, '', NULL)", "(4, NULL, 'bc', NULL)"]
+    query = f"VALUES {', '.join(rows * 5)}"
+    hashes = set()
+    for size in (1, 2, 3, 8, 20):
+        monkeypatch.setattr(sql_query, "_BATCH_ROWS", size)
+        hashes |= {sql_query.content_hash(query, sqlite), sql_query.read(query, sqlite)[1]}
+    assert len(hashes) == 1
+
+
 def test_many_rows_are_read_in_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns have the kind of all batches together: here, the first has no fraction, the next no value."""
     monkeypatch.setattr(sql_query, "_BATCH_ROWS", 10)

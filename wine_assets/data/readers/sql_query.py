@@ -34,21 +34,18 @@ _Batch = tuple[list[str], list[tuple[Any, ...]]]
 
 
 def content_hash(query: str, url: str) -> str:
-    """Return a hash of the column names and rows of the query, in the order in which they come.
+    """Return a hash of the column names, types and rows of the query, in the order in which they come.
 
     A database may return the rows of one query in another order each time: add ORDER BY. Within `spool.read_once` the
     rows are kept, and `read` returns these.
     """
-    digest = hashlib.sha256()
+    table = _arrow_table(query, url)
+    digest = _hash(table)
     folder = spool.folder_of(f"{url} {query}")
-    for number, batch in enumerate(_batches(query, url)):
-        table = _arrow_table(*batch)
-        _update(digest, table)
-        if folder is not None:
-            _write(table, folder / f"{number:08}.arrow")
     if folder is not None:
-        (folder / "sha256").write_text(digest.hexdigest())
-    return digest.hexdigest()
+        _write(table, folder / "rows.arrow")
+        (folder / "sha256").write_text(digest)
+    return digest
 
 
 def read(query: str, url: str) -> "tuple[pd.DataFrame, str]":
@@ -57,14 +54,10 @@ def read(query: str, url: str) -> "tuple[pd.DataFrame, str]":
 
     folder = spool.folder_of(f"{url} {query}")
     if folder is not None and (folder / "sha256").exists():
-        spooled = [_read(path) for path in sorted(folder.glob("*.arrow"))]
-        return frame_of(_joined(spooled)), (folder / "sha256").read_text()
-    digest = hashlib.sha256()
-    tables = []
-    for batch in _batches(query, url):
-        tables.append(_arrow_table(*batch))
-        _update(digest, tables[-1])
-    return frame_of(_joined(tables)), digest.hexdigest()
+        return frame_of(_read(folder / "rows.arrow")), (folder / "sha256").read_text()
+    tables = [_arrow_table(query, url)]
+    digest = _hash(tables[0])
+    return frame_of(tables.pop()), digest  # popped, because frame_of frees the columns that nobody else holds
 
 
 def public_name(url: str) -> str:
@@ -74,13 +67,32 @@ def public_name(url: str) -> str:
     return f"{parsed.get_backend_name()}://{host}/{parsed.database or ''}"
 
 
-def _update(digest: Any, table: Any) -> None:
-    """Hash names, types and Arrow buffers of a batch: the length of each buffer, then its bytes."""
-    digest.update(repr((table.num_rows, table.schema.names, list(map(str, table.schema.types)))).encode())
-    for chunk in itertools.chain.from_iterable(column.chunks for column in table.columns):
-        for buffer in chunk.buffers():
+def _arrow_table(query: str, url: str) -> Any:
+    """Return the rows of all batches as one table, whose columns have the types of all batches together."""
+    import pyarrow as pa
+
+    tables = [_batch_table(*batch) for batch in _batches(query, url)]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"A column of the query changes its type between rows ({_reason(error)}): use CAST in `query`"
+        ) from error
+
+
+def _hash(table: Any) -> str:
+    """Hash names and types, then each column's Arrow buffers: the length of a buffer before its bytes.
+
+    The chunks of a column are combined first, one column at a time, so that batches of another size hash alike.
+    """
+    digest = hashlib.sha256(repr([(field.name, str(field.type)) for field in table.schema]).encode())
+    digest.update(table.num_rows.to_bytes(8, "little"))
+    for place in range(table.num_columns):
+        column = table.select([place]).combine_chunks().column(0)
+        for buffer in itertools.chain.from_iterable(chunk.buffers() for chunk in column.chunks):
             digest.update(b"no buffer" if buffer is None else buffer.size.to_bytes(8, "little"))
             digest.update(buffer or b"")
+    return digest.hexdigest()
 
 
 def _batches(query: str, url: str) -> Iterator[_Batch]:
@@ -208,7 +220,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
 
 
-def _arrow_table(names: list[str], rows: list[tuple[Any, ...]]) -> Any:
+def _batch_table(names: list[str], rows: list[tuple[Any, ...]]) -> Any:
     import pyarrow as pa
 
     doubles = [name for name in names if names.count(name) > 1]
@@ -238,21 +250,7 @@ def _array(name: str, values: tuple[Any, ...]) -> Any:
     try:
         return pa.array(values, from_pandas=False)
     except (pa.ArrowException, OverflowError) as error:
-        raise _mixed(name) from error
-
-
-def _joined(tables: list[Any]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
         raise SourceError(
-            f"A column of the query changes its type between rows ({_reason(error)}): use CAST in `query`"
+            f"The column `{name}` of the query mixes types, such as numbers with text: "
+            f"use CAST({name} AS ...) in `query`"
         ) from error
-
-
-def _mixed(name: str) -> SourceError:
-    return SourceError(
-        f"The column `{name}` of the query mixes types, such as numbers with text: use CAST({name} AS ...) in `query`"
-    )
