@@ -261,6 +261,7 @@ def _holds_a_pickle(path: Path) -> bool:
     return len(opcodes) > 1
 
 
+@pytest.mark.process
 def test_a_whole_run_leaves_no_pickle_in_the_home(home: Home, definitions: dg.Definitions, tmp_path: Path) -> None:
     """Dagster's own storage in the home is searched as well."""
     with instance.quiet_instance(home) as dagster:

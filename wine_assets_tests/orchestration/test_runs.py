@@ -10,6 +10,8 @@ from wine_assets.orchestration.instance import quiet_instance
 from wine_assets.settings import Home
 from wine_assets_tests.support.pipeline import ASSETS, QUICK
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def project(home: Home) -> Iterator[dg.DagsterInstance]:

@@ -10,6 +10,8 @@ import pytest
 
 from wine_assets_tests.support.processes import all_gone, descendants, eventually
 
+pytestmark = pytest.mark.process
+
 SESSION = """
 import subprocess, sys
 from wine_assets_tests.support import session_watchdog

@@ -47,6 +47,7 @@ def test_a_lone_old_model_keeps_its_threads(version: int) -> None:
     assert Predictor.load(path, threads=3).threads == (3 if version == 1 else 1)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "hyperparameters"), FITTED.items(), ids=FITTED)
 def test_an_old_estimator_is_exported_and_released(
     name: str, hyperparameters: Hyperparameters, repository: ModelRepository
