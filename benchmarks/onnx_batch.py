@@ -84,7 +84,7 @@ def with_two_threads(runs: str) -> list[list[float]]:
 def _made(*, threads: int) -> tuple[reference_model.Reference, Any, Rows]:
     """Return the model that is fitted by default, what predicts with it, and the rows."""
     from wine_assets.inference import Predictor
-    from wine_assets.models.hyperparameters import LogisticRegressionHyperparameters
+    from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 
     reference = reference_model.fitted(LogisticRegressionHyperparameters())
     return reference, Predictor(reference.model, threads=threads), _rows(reference.rows)

@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 
 def reference() -> Reference:
     """Fit `LogisticRegression(max_iter=5000, C=0.01)` on the bundled wine data, and export it."""
-    from wine_assets.models.hyperparameters import REFERENCE
+    from wine_assets.models.reference import REFERENCE
 
     return fitted(REFERENCE)
 

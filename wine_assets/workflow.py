@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wine_assets.errors import HyperparameterError
 
 if TYPE_CHECKING:
-    from wine_assets.models.hyperparameters import Hyperparameters
+    from wine_assets.models.base import Hyperparameters
     from wine_assets.search.params import SearchParams
     from wine_assets.search.result import SearchResult
 
@@ -20,24 +20,25 @@ def training_workflow(hyperparameters: "Mapping[str, Any] | Hyperparameters | No
     `training_workflow({"C": 0.01})` is the reference workflow: its result is bit-equal to
     `LogisticRegression(max_iter=5000, C=0.01)` fitted on all 178 rows and 13 features. A field that isn't given has
     its default, but for the scaler: there is none unless it is asked for, and with one the result is a Pipeline.
-    `training_workflow({"family": "gradient_boosting"})` returns a HistGradientBoostingClassifier.
+    With a `family`, it is the estimator of that one.
     A typed object means what a mapping of the fields that were set in it would mean. Raise HyperparameterError
     for what the typed model refuses.
     """
     from wine_assets.data import dataset, sources
     from wine_assets.models import training
-    from wine_assets.models.hyperparameters import DEFAULT_FAMILY, validated
+    from wine_assets.models.reference import DEFAULT_FAMILY, REFERENCE
+    from wine_assets.models.registry import validate
 
     given = {"family": DEFAULT_FAMILY} | _given(hyperparameters)
-    typed = validated({"scaler": "none"} | given if given["family"] == "logistic_regression" else given)
+    typed = validate({"scaler": REFERENCE.scaler} | given if given["family"] == DEFAULT_FAMILY else given)
     raw = sources.load(sources.BundledSource()).frame
     return training.train(dataset.binarize(raw, dataset.BinarizeParams()), typed).estimator
 
 
 def _given(hyperparameters: Any) -> dict[str, Any]:
-    from wine_assets.models.hyperparameters import MODELS
+    from wine_assets.models.base import Hyperparameters
 
-    if isinstance(hyperparameters, MODELS):
+    if isinstance(hyperparameters, Hyperparameters):
         fields = hyperparameters.model_dump(exclude_unset=True, warnings=False)  # it is validated again
         return {"family": hyperparameters.family, **fields}
     if hyperparameters is None or isinstance(hyperparameters, Mapping):

@@ -16,11 +16,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.models.hyperparameters import (
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    LogisticRegressionHyperparameters,
-)
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets.search.params import SearchParams
 from wine_assets.workflow import search_workflow, training_workflow
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS

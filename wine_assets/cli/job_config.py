@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_assets.errors import ConfigurationError
-from wine_assets.models.hyperparameters import REFERENCE, Hyperparameters, validated
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.reference import REFERENCE
+from wine_assets.models.registry import validate
 
 if TYPE_CHECKING:
     from wine_assets.orchestration.configs import SourceConfig, TrainingConfig
@@ -45,7 +47,7 @@ def hyperparameters(given: dict[str, Any], *, reference: bool, choice: str = "")
     """
     whole = [flag for flag, is_given in (("--reference", reference), ("--hyperparameters", bool(choice))) if is_given]
     if not whole:
-        return validated(given)
+        return validate(given)
     if given or len(whole) > 1:
         beside = ", ".join([*whole[1:], *given])
         raise ConfigurationError(

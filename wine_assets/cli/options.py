@@ -14,8 +14,8 @@ from pydantic_core import PydanticUndefined
 from wine_assets.config import StrictModel
 from wine_assets.errors import WineAssetsError
 from wine_assets.evaluation.cross_validation import EvaluationParams
-from wine_assets.models.hyperparameters import MODELS
 from wine_assets.models.prediction import PredictionsParams
+from wine_assets.models.registry import families
 from wine_assets.search.backends.registry import BACKENDS
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.study import Budget, Failures
@@ -184,7 +184,7 @@ class BackendOptions:
 
 
 Options = OptionGroup | FamilyOptions | BackendOptions
-HYPERPARAMETERS = FamilyOptions(MODELS, "Hyperparameters")
+HYPERPARAMETERS = FamilyOptions([family.hyperparameters for family in families().values()], "Hyperparameters")
 EVALUATION = OptionGroup(EvaluationParams, "Evaluation")
 PREDICTIONS = OptionGroup(PredictionsParams, "Predictions", prefix="predictions")
 OBJECTIVE = OptionGroup(ObjectiveParams, "Objective", skip=frozenset({"seed"}))

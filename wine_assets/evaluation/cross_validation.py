@@ -8,6 +8,7 @@ from pydantic import Field
 from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import DataError
+from wine_assets.models.base import Hyperparameters
 from wine_assets.models.registry import family_of
 
 VERSION = "2"
@@ -70,7 +71,7 @@ class Evaluation:
         return observed, predicted
 
 
-def evaluate(frame: Any, hyperparameters: StrictModel, params: EvaluationParams) -> Evaluation:
+def evaluate(frame: Any, hyperparameters: Hyperparameters, params: EvaluationParams) -> Evaluation:
     """Fit on every fold's other rows and score on its own; raise DataError when a class has fewer rows than folds.
 
     The scaler, where there is one, is fitted inside the fold. Accuracy, log-loss, ROC AUC and Brier score are those
@@ -142,7 +143,7 @@ def _splits(X: Any, y: Any, params: EvaluationParams) -> Any:
     return enumerate(folds.split(X, y))
 
 
-def _held_out(X: Any, y: Any, hyperparameters: StrictModel, params: EvaluationParams, split: Any) -> _Fold:
+def _held_out(X: Any, y: Any, hyperparameters: Hyperparameters, params: EvaluationParams, split: Any) -> _Fold:
     import warnings
 
     import numpy as np

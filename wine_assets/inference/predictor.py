@@ -32,8 +32,8 @@ INPUT = "features"
 LABEL = "label"
 PROBABILITIES = "probabilities"
 Labels = np.ndarray[Any, np.dtype[np.int64]]
-THREAD_INVARIANT_FAMILIES = frozenset({"logistic_regression"})
-"""Families whose graphs compute the same bits with any number of threads. A manifest takes precedence."""
+THREAD_INVARIANT_GRAPH = "linear_classifier"
+"""The graph that gives a row the same bits with any number of threads, in models of 0.1.0, which do not say so."""
 LARGE_BATCH = 1024
 """Number of rows from which a session with only the requested output is faster."""
 _FATAL_ONLY = 4
@@ -213,7 +213,9 @@ class Predictor:
     def _is_thread_invariant(self) -> bool:
         if self.manifest is not None:
             return self.manifest.content.parity.batch_invariant
-        return self.metadata.get("family") in THREAD_INVARIANT_FAMILIES
+        if "batch_invariant" in self.metadata:
+            return self.metadata["batch_invariant"] == "true"
+        return bool(self._session.get_modelmeta().graph_name == THREAD_INVARIANT_GRAPH)
 
     def _order(self, values: dict[str, Any]) -> Any:
         """Return the values in the features' order, with a faster check if they are plain numbers."""

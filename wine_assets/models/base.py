@@ -1,12 +1,39 @@
 """A family of models: what it has to offer, and what a fit of it returns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, SupportsFloat, TypeVar, runtime_checkable
+
+from pydantic import Field
 
 from wine_assets.config import StrictModel
+from wine_assets.errors import HyperparameterError
 
-H_contra = TypeVar("H_contra", bound=StrictModel, contravariant=True)
+
+class Hyperparameters(StrictModel):
+    """What a family is fitted with: one model makes the launch form, the flags and the JSON Schema.
+
+    Each family has a subclass, whose `family` is a Literal of its name.
+    """
+
+    config_path: ClassVar[str] = "hyperparameters"
+    error_class: ClassVar[type[HyperparameterError]] = HyperparameterError
+
+    family: str = Field(description="the family that these belong to")
+
+
+def python_number(value: Any) -> Any:
+    """Refuse what only turns into a number, such as a switch or an array of numpy, both of which pydantic takes.
+
+    A validator of the fields of a family, with `mode="before"`.
+    """
+    if isinstance(value, SupportsFloat) and not isinstance(value, int | float):
+        raise ValueError("must be a number of Python")  # noqa: TRY004 - pydantic turns no TypeError into a refusal
+    return value
+
+
+H_contra = TypeVar("H_contra", bound=Hyperparameters, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -27,11 +54,23 @@ class TrainingData:
 
 
 class Family(Protocol[H_contra]):
-    """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1."""
+    """One kind of estimator; X is a float64 frame [n, features], y an int64 series [n] of 0 and 1.
+
+    An entry point of the group `wine_assets.families` names each family. Its module imports heavy libraries where it
+    uses them, and not when it is loaded.
+    """
 
     name: ClassVar[str]
+    description: ClassVar[str]
+    """A sentence for people who choose among families."""
+    version: ClassVar[str]
+    """What a fit depends on beside its hyperparameters and rows, such as the release of the library that fits."""
+    flexibility: ClassVar[int]
+    """Where the family stands among all, from simple to complex: a linear model has 0, an ensemble of trees 10."""
     hyperparameters: ClassVar[Any]
-    """The type of the hyperparameters, a subclass of StrictModel."""
+    """The type of the hyperparameters, a subclass of Hyperparameters."""
+    default_space: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """What a search draws hyperparameters from if it is told nothing: the fields of a Distribution, by name."""
     batch_invariant: ClassVar[bool]
     """Whether the exported model promises a row the same bits alone, in any batch and with any number of threads."""
     weights: ClassVar[str]
@@ -83,7 +122,7 @@ class FittedModel:
     """An estimator together with all that is known of its fit."""
 
     family: Family[Any]
-    hyperparameters: StrictModel
+    hyperparameters: Hyperparameters
     data: TrainingData
     estimator: Any
     warnings: tuple[str, ...] = ()

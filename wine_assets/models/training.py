@@ -4,16 +4,15 @@ import hashlib
 import warnings
 from typing import Any
 
-from wine_assets.config import StrictModel
 from wine_assets.data import dataset
 from wine_assets.errors import TrainingError, as_sentence
-from wine_assets.models.base import FittedModel, TrainingData
+from wine_assets.models.base import FittedModel, Hyperparameters, TrainingData
 from wine_assets.models.registry import family_of
 
 VERSION = "2"
 
 
-def train(frame: Any, hyperparameters: StrictModel) -> FittedModel:
+def train(frame: Any, hyperparameters: Hyperparameters) -> FittedModel:
     """Fit the family that `hyperparameters` belong to on every feature of `frame`.
 
     `frame` has float64 features and an int64 `target` of 0 and 1. Raise TrainingError when the solver refuses.

@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 
 from wine_assets.errors import ArtifactError
-from wine_assets.models.hyperparameters import Hyperparameters, validated
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.registry import validate
 from wine_assets.orchestration import data_versions
 from wine_assets.orchestration.configs import (
     BestConfig,
@@ -38,7 +39,7 @@ def resolve(instance: dg.DagsterInstance, config: ModelHyperparametersConfig, da
         materialization = record.asset_materialization
         if materialization is not None and data_versions.input_version(record, DATA) == data_version:
             chosen: Any = materialization.metadata[config.choice].value
-            return validated(chosen["hyperparameters"])
+            return validate(chosen["hyperparameters"])
     raise ArtifactError(
         f"`hyperparameters` are `best`, and no {SEARCH} on record has read this data. Search this data first "
         "(`wine-assets search --source ...`, or search_job with the same source and negative classes); or name the "

@@ -1,20 +1,18 @@
 """The typed run configs of assets and jobs; the launchpad makes its forms from them."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from wine_assets.config import StrictModel
 from wine_assets.data.dataset import BinarizeParams
 from wine_assets.data.sources import BundledSource, FileSource, SqlSource
 from wine_assets.evaluation.cross_validation import EvaluationParams
-from wine_assets.models.hyperparameters import (
-    GradientBoostingHyperparameters,
-    Hyperparameters,
-    LogisticRegressionHyperparameters,
-)
+from wine_assets.models.base import Family, Hyperparameters
 from wine_assets.models.prediction import PredictionsParams
+from wine_assets.models.reference import DEFAULT_FAMILY
+from wine_assets.models.registry import families, family_named
 from wine_assets.orchestration.config_class import config_class
 
 if TYPE_CHECKING:
@@ -52,15 +50,15 @@ class BinarizedWineConfig(dg.Config, BinarizeParams):
     negative_classes: list[Any] = NEGATIVE_CLASSES
 
 
-class LogisticRegressionConfig(dg.Config, LogisticRegressionHyperparameters):
-    """A linear model; the defaults are the better one: scaled, C=1."""
+def _family_config(family: Family[Any]) -> Any:
+    """Return the launch form of a family's hyperparameters."""
+    name = family.name.title().replace("_", "") + "Config"
+    bases: Any = (dg.Config, family.hyperparameters)  # create_model is typed for a single base of one kind
+    return create_model(name, __base__=bases, __doc__=family.description, __module__=__name__)
 
 
-class GradientBoostingConfig(dg.Config, GradientBoostingHyperparameters):
-    """Gradient-boosted trees."""
-
-
-HyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig
+FAMILY_CONFIGS: dict[str, Any] = {name: _family_config(family) for name, family in families().items()}
+"""The launch form of each family's hyperparameters, by its name."""
 
 
 class BestConfig(dg.Config, StrictModel):
@@ -74,12 +72,17 @@ class BestConfig(dg.Config, StrictModel):
     )
 
 
-ModelHyperparametersConfig = LogisticRegressionConfig | GradientBoostingConfig | BestConfig
+if TYPE_CHECKING:
+    HyperparametersConfig = Hyperparameters
+    ModelHyperparametersConfig = Hyperparameters | BestConfig
+else:
+    HyperparametersConfig = Union[tuple(FAMILY_CONFIGS.values())]  # noqa: UP007 - made of a list
+    ModelHyperparametersConfig = Union[*FAMILY_CONFIGS.values(), BestConfig]
 
 _HYPERPARAMETERS: Any = Field(
-    default=LogisticRegressionConfig(),
+    default=FAMILY_CONFIGS[DEFAULT_FAMILY](),
     discriminator="family",
-    description="what the estimator is fitted with, by its family, or `best`; the default is logistic_regression",
+    description=f"what the estimator is fitted with, by its family, or `best`; the default is {DEFAULT_FAMILY}",
 )
 
 
@@ -87,6 +90,11 @@ class WineModelConfig(dg.Config, StrictModel):
     """The config of wine_model."""
 
     hyperparameters: ModelHyperparametersConfig = _HYPERPARAMETERS
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the data version is made of: named hyperparameters, and the version of their family."""
+        family = family_named(self.hyperparameters.family)
+        return self.model_dump(mode="json") | {"family_version": family.version}
 
 
 class DataConfig(dg.Config, StrictModel):
@@ -108,8 +116,7 @@ class TrainingConfig(dg.Config, StrictModel):
 
 def hyperparameters_config(hyperparameters: Hyperparameters) -> HyperparametersConfig:
     """Return hyperparameters as the config of their family."""
-    configs = {config.model_fields["family"].default: config for config in get_args(HyperparametersConfig)}
-    config: HyperparametersConfig = configs[hyperparameters.family](**hyperparameters.model_dump())
+    config: HyperparametersConfig = FAMILY_CONFIGS[hyperparameters.family](**hyperparameters.model_dump())
     return config
 
 

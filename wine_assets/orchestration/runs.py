@@ -15,7 +15,7 @@ from wine_assets.data import sources
 from wine_assets.errors import SourceError, as_sentence
 from wine_assets.files import sha256_of_file
 from wine_assets.orchestration import best_hyperparameters, data_versions
-from wine_assets.orchestration.configs import TrainingConfig, data_configs, training_configs
+from wine_assets.orchestration.configs import TrainingConfig, WineModelConfig, data_configs, training_configs
 from wine_assets.orchestration.dagster_internals import SerializableErrorInfo
 from wine_assets.orchestration.jobs import ASSETS, DATA_ASSETS
 from wine_assets.orchestration.run_watchdog import guarded
@@ -82,7 +82,10 @@ def _expected_versions(
     for asset in assets:
         name = _name(asset)
         if name not in expected:
-            made_of = {"fingerprint": fingerprint} if asset is ASSETS[0] else configs.get(name)
+            config = configs.get(name)
+            made_of = config.identity() if isinstance(config, WineModelConfig) else config
+            if asset is ASSETS[0]:
+                made_of = {"fingerprint": fingerprint}
             inputs = {each: expected[each] for each in data_versions.input_names(asset)}
             expected[name] = data_versions.asset_version(asset, made_of, inputs)
     return expected

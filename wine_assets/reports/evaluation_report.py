@@ -6,7 +6,7 @@ from typing import Any
 
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
 from wine_assets.models.base import FittedModel
-from wine_assets.models.hyperparameters import REFERENCE
+from wine_assets.models.reference import REFERENCE
 from wine_assets.reports import evaluation_page
 from wine_assets.reports.plots import evaluation_picture
 

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from wine_assets.config import StrictModel
-from wine_assets.errors import ConfigurationError, SearchError
-from wine_assets.models.base import Family
-from wine_assets.models.registry import FAMILIES
+from wine_assets.errors import ConfigurationError, FamilyError, SearchError
+from wine_assets.models import registry
+from wine_assets.models.base import Family, Hyperparameters
+from wine_assets.models.reference import DEFAULT_FAMILY
 
 Kind = Literal["categorical", "float", "int", "choice", "uniform", "log_uniform", "integer", "log_integer"]
 DEPRECATED_KINDS: dict[str, tuple[Kind, bool]] = {
@@ -177,16 +178,16 @@ class Candidate:
     parameters: Mapping[str, Any]
     """The searched and the fixed ones, by name."""
 
-    def hyperparameters(self) -> StrictModel:
+    def hyperparameters(self) -> Hyperparameters:
         """Return them typed; raise HyperparameterError for what the family refuses."""
-        typed: StrictModel = family_named(self.family).hyperparameters(**self.parameters)
+        typed: Hyperparameters = family_named(self.family).hyperparameters(**self.parameters)
         return typed
 
     @property
     def complexity(self) -> tuple[int, float]:
         """How far it may bend to the data, in an order over all families, which are ordered from simple to complex."""
         family = family_named(self.family)
-        return FAMILIES.index(family), family.complexity(self.hyperparameters())
+        return [*registry.families()].index(self.family), family.complexity(self.hyperparameters())
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -212,7 +213,7 @@ class Space:
         given = dict(families) or default_families()
         for name, family in given.items():
             _check(name, family)
-        names = sorted(given, key=lambda name: FAMILIES.index(family_named(name)))
+        names = [name for name in registry.families() if name in given]
         return cls({name: _in_order(name, given[name]) for name in names})
 
     @property
@@ -266,28 +267,19 @@ class Space:
 
 def family_named(name: str) -> Family[Any]:
     """Return a family by its name; raise SearchError when there is none."""
-    for family in FAMILIES:
-        if family.name == name:
-            return family
-    known = ", ".join(family.name for family in FAMILIES)
-    raise SearchError(f"There is no family {name!r}. The families are: {known}. Change `space` in the run config.")
+    try:
+        return registry.family_named(name)
+    except FamilyError as error:
+        raise SearchError(f"{error} Change `space` in the run config.") from None
 
 
-def default_families(names: Sequence[str] = ("logistic_regression",)) -> dict[str, FamilySpace]:
+def default_families(names: Sequence[str] = (DEFAULT_FAMILY,)) -> dict[str, FamilySpace]:
     """Return what is searched of each family when nothing is said; raise SearchError for one that there isn't."""
-    return {family_named(name).name: FamilySpace(parameters=_DEFAULTS[name]) for name in names}
+    return {name: FamilySpace(parameters=_default_parameters(name)) for name in names}
 
 
-_DEFAULTS = {
-    "logistic_regression": {"C": Distribution(kind="float", log=True, low=1e-4, high=1e2)},
-    "gradient_boosting": {
-        "learning_rate": Distribution(kind="float", log=True, low=0.01, high=0.5),
-        "max_iter": Distribution(kind="int", log=True, low=10, high=300),
-        "max_leaf_nodes": Distribution(kind="int", log=True, low=3, high=63),
-        "min_samples_leaf": Distribution(kind="int", log=True, low=2, high=40),
-    },
-}
-"""The strength of the regularization, whichever way the family has it."""
+def _default_parameters(name: str) -> dict[str, Distribution]:
+    return {field: Distribution(**fields) for field, fields in family_named(name).default_space.items()}
 
 
 def _in_order(name: str, family: FamilySpace) -> FamilySpace:

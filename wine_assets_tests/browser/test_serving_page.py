@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, exp
 
 from wine_assets.evaluation import cross_validation
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets.models.hyperparameters import GradientBoostingHyperparameters
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
 from wine_assets_tests.support.serving.models import KINDS, ORIGIN, content_of, named_rows, promote
 from wine_assets_tests.support.serving.server_process import ServerProcess, run_server, wait_until
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, wine

@@ -7,12 +7,10 @@ import pytest
 from wine_assets import definitions
 from wine_assets.cli.job_config import DataOptions, Request, hyperparameters, training_config
 from wine_assets.errors import ConfigurationError, HyperparameterError
-from wine_assets.models.hyperparameters import (
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    LogisticRegressionHyperparameters,
-)
-from wine_assets.orchestration.configs import LogisticRegressionConfig, TrainingConfig, launch_config
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
+from wine_assets.orchestration.configs import FAMILY_CONFIGS, TrainingConfig, launch_config
 
 
 def data(**options: Any) -> DataOptions:
@@ -68,7 +66,7 @@ def test_a_hyperparameter_of_another_family_is_refused_with_its_name(given: dict
 
 def test_what_was_asked_for_reaches_the_config() -> None:
     config = training_config(request(evaluation={"folds": 3}, negative_classes=("1", "2")))
-    assert config.hyperparameters == LogisticRegressionConfig(C=2.0)
+    assert config.hyperparameters == FAMILY_CONFIGS["logistic_regression"](C=2.0)
     assert config.evaluation.folds == 3
     assert config.predictions.rows == 5
     assert config.negative_classes == ["1", "2"]

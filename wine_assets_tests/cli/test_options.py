@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from wine_assets.cli.options import FamilyOptions, OptionGroup, with_options
 from wine_assets.config import StrictModel
-from wine_assets.models.hyperparameters import MODELS
+from wine_assets.models.registry import families
+
+MODELS = [family.hyperparameters for family in families().values()]
+
 
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
 

@@ -13,11 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from wine_assets.errors import ConfigurationError, DataError
 from wine_assets.evaluation.cross_validation import METRICS, Evaluation, EvaluationParams, evaluate, scores
-from wine_assets.models.hyperparameters import (
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    LogisticRegressionHyperparameters,
-)
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import DEFAULT, wine
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, external_data_helper, helper
 
 from wine_assets.errors import ArtifactError, InputError, RepositoryError
 from wine_assets.inference import ModelRepository, Predictor
-from wine_assets.models.hyperparameters import REFERENCE
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.published_models import Publishable
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS, exported, fitted, wine
 

@@ -14,16 +14,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils._param_validation import InvalidParameterError
 
 from wine_assets.errors import HyperparameterError
-from wine_assets.models.hyperparameters import (
-    MODELS,
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    Hyperparameters,
-    LogisticRegressionHyperparameters,
-    Solver,
-    json_schema,
-    validated,
-)
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters, Solver
+from wine_assets.models.reference import REFERENCE
+from wine_assets.models.registry import families, json_schema, validate
+
+MODELS = [family.hyperparameters for family in families().values()]
+
 
 FIELDS = LogisticRegressionHyperparameters.model_fields
 
@@ -254,14 +252,14 @@ def test_the_family_that_is_named_takes_the_fields_and_logistic_regression_where
     fields: dict[str, Any], expected: Hyperparameters
 ) -> None:
     """What was written down before there was a choice means what it meant."""
-    assert validated(fields) == expected
-    assert validated(expected.model_dump()) == expected
+    assert validate(fields) == expected
+    assert validate(expected.model_dump()) == expected
 
 
 @pytest.mark.parametrize("family", ["", "forest", "Logistic_Regression", None, 3, [], {}], ids=repr)
 def test_a_family_that_there_is_not_is_refused_with_those_there_are(family: object) -> None:
     with pytest.raises(HyperparameterError) as refusal:
-        validated({"family": family, "C": 1})
+        validate({"family": family, "C": 1})
     assert str(refusal.value) == (
         f"family must be 'logistic_regression' or 'gradient_boosting', got {family!r}. "
         "Change `hyperparameters.family` in the run config."
@@ -279,7 +277,7 @@ def test_a_field_of_another_family_is_refused_with_both(
     fields: dict[str, Any], family: str, other: str, name: str
 ) -> None:
     with pytest.raises(HyperparameterError) as refusal:
-        validated(fields)
+        validate(fields)
     assert str(refusal.value) == (
         f"`hyperparameters.{name}` is of the family {other}, and the family is {family}, which has no such field. "
         f"Set `hyperparameters.family` to {other}, or leave `hyperparameters.{name}` out."
@@ -289,7 +287,7 @@ def test_a_field_of_another_family_is_refused_with_both(
 @pytest.mark.parametrize("fields", [{"C": -1}, {"family": "gradient_boosting", "max_iter": 0}, {"forest": 1}, {1: 2}])
 def test_a_family_refuses_what_it_refuses_by_itself(fields: dict[Any, Any]) -> None:
     with pytest.raises(HyperparameterError) as refusal:
-        validated(fields)
+        validate(fields)
     model = GradientBoostingHyperparameters if "family" in fields else LogisticRegressionHyperparameters
     with pytest.raises(HyperparameterError) as own:
         model.model_validate(fields)
@@ -299,7 +297,7 @@ def test_a_family_refuses_what_it_refuses_by_itself(fields: dict[Any, Any]) -> N
 @pytest.mark.parametrize("fields", ["C=1", None, 3, [("C", 1)]], ids=repr)
 def test_what_is_no_mapping_holds_no_hyperparameters(fields: Any) -> None:
     with pytest.raises(HyperparameterError, match=r"^hyperparameters must be a mapping of fields, got "):
-        validated(fields)
+        validate(fields)
 
 
 def test_one_schema_tells_the_families_apart() -> None:

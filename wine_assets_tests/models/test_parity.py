@@ -15,9 +15,10 @@ from wine_assets.errors import ParityError
 from wine_assets.inference.predictor import Predictor
 from wine_assets.models import parity
 from wine_assets.models.base import FittedModel
-from wine_assets.models.families.logistic_regression import folded
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters, folded
 from wine_assets.models.onnx import export
+from wine_assets.models.reference import REFERENCE
+from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, wine, wine_data
 
 MODELS = {"bare": REFERENCE, "scaled": DEFAULT}
@@ -36,7 +37,7 @@ def model_of(estimator: Any, *, batch_invariant: bool) -> FittedModel:
 
 
 def linear(weights: Any, bias: float) -> bytes:
-    metadata = export.model_metadata("logistic_regression", REFERENCE, wine_data())
+    metadata = export.model_metadata(family_of(REFERENCE), REFERENCE, wine_data())
     return export.linear_classifier(weights, bias, wine_data(), metadata)
 
 
@@ -206,7 +207,7 @@ def forest_of_wine() -> Any:
 
 
 def converted(estimator: Any) -> bytes:
-    return export.convert(estimator, wine_data(), export.model_metadata("any", DEFAULT, wine_data()))
+    return export.convert(estimator, wine_data(), export.model_metadata(family_of(DEFAULT), DEFAULT, wine_data()))
 
 
 @pytest.mark.parametrize("hyperparameters", MODELS.values(), ids=MODELS)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wine_assets.errors import ArtifactError, ConfigurationError, DataError
-from wine_assets.models.hyperparameters import REFERENCE
 from wine_assets.models.prediction import PredictionsParams, predict_sample
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS, exported, fitted, wine
 
 REFERENCE_SAMPLE = PredictionsParams()

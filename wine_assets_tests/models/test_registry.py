@@ -1,14 +1,14 @@
 import pytest
 
 from wine_assets.errors import FamilyError
-from wine_assets.models.registry import FAMILIES, family_named, family_of
+from wine_assets.models.registry import families, family_named, family_of
 
 
 def test_families_have_names_of_their_own() -> None:
-    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+    assert [family.name for family in families().values()] == [*families()]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", families().values(), ids=lambda family: family.name)
 def test_a_family_is_found_by_its_hyperparameters(family: object) -> None:
     assert family_of(family.hyperparameters()) is family  # type: ignore[attr-defined] # a family is a protocol
 

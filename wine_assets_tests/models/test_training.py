@@ -6,7 +6,8 @@ import pytest
 
 from wine_assets.errors import TrainingError
 from wine_assets.models import training
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import DEFAULT, wine, wine_data
 
 

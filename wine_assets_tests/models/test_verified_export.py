@@ -7,7 +7,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from wine_assets.errors import ExportError
 from wine_assets.models import verified_export
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, fitted_model, wine
 
 

@@ -4,15 +4,15 @@ import dagster as dg
 import pytest
 
 from wine_assets.errors import ConfigurationError, HyperparameterError
-from wine_assets.models.hyperparameters import GradientBoostingHyperparameters as GradientBoosting
-from wine_assets.models.hyperparameters import Hyperparameters, LogisticRegressionHyperparameters
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters as GradientBoosting
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.orchestration.configs import (
+    FAMILY_CONFIGS,
     BinarizedWineConfig,
     DataConfig,
     FileSourceConfig,
-    GradientBoostingConfig,
     HyperparametersConfig,
-    LogisticRegressionConfig,
     SqlSourceConfig,
     TrainingConfig,
     hyperparameters_config,
@@ -27,8 +27,10 @@ SOURCES = [
     pytest.param({"source": SqlSourceConfig(query="select 1", url_variable="WINE_URL")}, id="sql"),
 ]
 HYPERPARAMETERS = [
-    pytest.param({"hyperparameters": LogisticRegressionConfig(C=0.25)}, id="logistic regression"),
-    pytest.param({"hyperparameters": GradientBoostingConfig(learning_rate=0.5, max_depth=2)}, id="gradient boosting"),
+    pytest.param({"hyperparameters": FAMILY_CONFIGS["logistic_regression"](C=0.25)}, id="logistic regression"),
+    pytest.param(
+        {"hyperparameters": FAMILY_CONFIGS["gradient_boosting"](learning_rate=0.5, max_depth=2)}, id="gradient boosting"
+    ),
 ]
 
 
@@ -45,7 +47,7 @@ def test_a_typed_config_is_what_its_launch_form_says(definitions: dg.Definitions
 def test_the_default_is_the_better_model_on_the_bundled_data() -> None:
     config = TrainingConfig()
     assert config.source.kind == "bundled"
-    assert config.hyperparameters == LogisticRegressionConfig(C=1.0, scaler="standard")
+    assert config.hyperparameters == FAMILY_CONFIGS["logistic_regression"](C=1.0, scaler="standard")
     assert config.negative_classes == ["0"]
     assert (config.predictions.rows, config.predictions.random_state) == (10, 41)
 
@@ -53,10 +55,13 @@ def test_the_default_is_the_better_model_on_the_bundled_data() -> None:
 @pytest.mark.parametrize(
     ("form", "config"),
     [
-        ({}, LogisticRegressionConfig()),
-        ({"hyperparameters": {"logistic_regression": {"C": 0.25}}}, LogisticRegressionConfig(C=0.25)),
-        ({"hyperparameters": {"gradient_boosting": {}}}, GradientBoostingConfig()),
-        ({"hyperparameters": {"gradient_boosting": {"max_depth": 2}}}, GradientBoostingConfig(max_depth=2)),
+        ({}, FAMILY_CONFIGS["logistic_regression"]()),
+        ({"hyperparameters": {"logistic_regression": {"C": 0.25}}}, FAMILY_CONFIGS["logistic_regression"](C=0.25)),
+        ({"hyperparameters": {"gradient_boosting": {}}}, FAMILY_CONFIGS["gradient_boosting"]()),
+        (
+            {"hyperparameters": {"gradient_boosting": {"max_depth": 2}}},
+            FAMILY_CONFIGS["gradient_boosting"](max_depth=2),
+        ),
     ],
 )
 def test_a_form_names_the_family_and_what_differs_from_its_defaults(
@@ -89,9 +94,9 @@ def test_labels_are_text_however_they_are_given() -> None:
 
 def test_python_refuses_what_the_launch_refuses() -> None:
     with pytest.raises(HyperparameterError, match="C must be greater than 0, got -1"):
-        LogisticRegressionConfig(C=-1)
+        FAMILY_CONFIGS["logistic_regression"](C=-1)
     with pytest.raises(HyperparameterError, match=r"hyperparameters.c is not known. Did you mean `C`\?"):
-        LogisticRegressionConfig(c=1)  # type: ignore[call-arg]
+        FAMILY_CONFIGS["logistic_regression"](c=1)
     with pytest.raises(ConfigurationError, match="negative_classes"):
         DataConfig(negative_classes=[])
 

@@ -11,9 +11,9 @@ from wine_assets.models import verified_export
 from wine_assets.orchestration import data_versions, jobs, resources, runs
 from wine_assets.orchestration.assets.model import wine_model, wine_model_onnx
 from wine_assets.orchestration.configs import (
+    FAMILY_CONFIGS,
     EvaluationConfig,
     FileSourceConfig,
-    LogisticRegressionConfig,
     PredictionsConfig,
     TrainingConfig,
 )
@@ -93,7 +93,7 @@ def test_each_config_makes_stale_what_it_changes_and_what_is_below(untouched: Pi
     def stale(**fields: Any) -> list[str]:
         return runs.stale_assets(untouched.instance, _config(**fields))
 
-    assert stale(hyperparameters=LogisticRegressionConfig(C=0.5)) == [*MODEL_ASSETS]
+    assert stale(hyperparameters=FAMILY_CONFIGS["logistic_regression"](C=0.5)) == [*MODEL_ASSETS]
     assert stale(negative_classes=["1"]) == [*ASSETS[1:]]
     assert stale(negative_classes=[0]) == []
     assert stale(evaluation=EvaluationConfig(folds=3, permutations=1)) == ["model_evaluation", "released_model"]

@@ -12,7 +12,7 @@ from wine_assets.errors import ArtifactError, ParityError
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.inference.manifest import content_sha256
 from wine_assets.models import training, verified_export
-from wine_assets.models.hyperparameters import LogisticRegressionHyperparameters as Hyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters as Hyperparameters
 from wine_assets.release import publishing
 
 METRICS = {"accuracy": 0.98, "log_loss": 0.05}

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import image
 
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, Importance, evaluate
-from wine_assets.models.hyperparameters import REFERENCE
+from wine_assets.models.reference import REFERENCE
 from wine_assets.reports import evaluation_page
 from wine_assets.reports.plots import evaluation_picture
 from wine_assets_tests.support.wine_frames import DEFAULT, wine

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from wine_assets.config import StrictModel
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets.reports import evaluation_report
 from wine_assets_tests.support.wine_frames import DEFAULT, fitted_model, wine
 
@@ -32,9 +33,9 @@ def test_what_is_evaluated_are_the_hyperparameters_that_the_estimator_has() -> N
 
 
 def test_the_reference_is_not_evaluated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluated: list[StrictModel] = []
+    evaluated: list[Hyperparameters] = []
 
-    def recorded(frame: Any, hyperparameters: StrictModel, params: EvaluationParams) -> Evaluation:
+    def recorded(frame: Any, hyperparameters: Hyperparameters, params: EvaluationParams) -> Evaluation:
         evaluated.append(hyperparameters)
         return evaluate(frame, hyperparameters, params)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from wine_assets.models import registry
 from wine_assets_tests.support import fake_family
 
 ROOT = Path(__file__).parents[2]
@@ -11,8 +12,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the tests' own family known in this process, and its module found by others."""
-    for module in fake_family.WHERE:
-        monkeypatch.setattr(module, "FAMILIES", (*module.FAMILIES, fake_family.FAMILY))
+    monkeypatch.setitem(registry.families(), fake_family.NAME, fake_family.FAMILY)
 
 
 @pytest.fixture(autouse=True, scope="session")

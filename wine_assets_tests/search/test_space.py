@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wine_assets.errors import ConfigurationError, SearchError
-from wine_assets.models.registry import FAMILIES
+from wine_assets.models.registry import families
 from wine_assets.search import space as spaces
 from wine_assets.search.space import Candidate, Distribution, FamilySpace, Space
 from wine_assets.search.strategies import drawn
@@ -191,7 +191,7 @@ def test_what_a_family_refuses_is_to_be_changed_in_the_space() -> None:
 
 
 def test_an_unknown_family_is_told_the_known_ones() -> None:
-    known = ", ".join(family.name for family in FAMILIES)
+    known = ", ".join(families())
     with pytest.raises(SearchError, match=f"no family 'forest'. The families are: {known}"):
         Space.checked({"forest": family_space()})
 
@@ -279,9 +279,9 @@ def test_a_grid_needs_lists() -> None:
 
 
 def both() -> Space:
-    if "gradient_boosting" not in [family.name for family in FAMILIES]:
+    if "gradient_boosting" not in families():
         pytest.skip("there is only one family")
-    fields = next(family for family in FAMILIES if family.name == "gradient_boosting").hyperparameters.model_fields
+    fields = families()["gradient_boosting"].hyperparameters.model_fields
     seeded = family_space(random_state=choice(0, 1, 2)) if "random_state" in fields else family_space()
     return Space.checked({FAMILY: family_space(C=choice(1, 2)), "gradient_boosting": seeded})
 

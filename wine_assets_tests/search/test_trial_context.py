@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from wine_assets.data import dataset
-from wine_assets.models.registry import FAMILIES
+from wine_assets.models.registry import families
 from wine_assets.search.objective import Objective, ObjectiveParams
 from wine_assets.search.trial_context import TrialContext, run
 from wine_assets.search.trials import Trial
@@ -32,7 +32,7 @@ def test_a_context_is_the_same_in_another_process() -> None:
 
 def test_every_family_can_be_warmed_up() -> None:
     X, y = dataset.features_and_target(wine())
-    TrialContext(X, y, ObjectiveParams(), tuple(family.name for family in FAMILIES)).warm()
+    TrialContext(X, y, ObjectiveParams(), tuple(families())).warm()
 
 
 def test_what_a_trial_took_is_part_of_its_outcome(objective: Objective) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wine_assets.inference import Predictor
-from wine_assets.models.hyperparameters import REFERENCE
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.serving.clients import run_client, serve_http_and_grpc
 from wine_assets_tests.support.serving.kserve_environment import INSTALLING_S, kserve_python
 from wine_assets_tests.support.serving.models import rows

@@ -10,7 +10,6 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,11 +17,9 @@ import pandas as pd
 import threadpoolctl
 from pydantic import Field
 
-from wine_assets.config import StrictModel
 from wine_assets.data import dataset
-from wine_assets.errors import HyperparameterError
 from wine_assets.models import registry
-from wine_assets.search import space
+from wine_assets.models.base import Hyperparameters
 from wine_assets.search.objective import ObjectiveParams
 from wine_assets.search.trial_context import TrialContext
 from wine_assets.search.trials import Trial
@@ -30,17 +27,13 @@ from wine_assets.search.trials import Trial
 NAME = "acting"
 FOLDS = 2
 ALLOCATED_MIB = 300
-WHERE: tuple[ModuleType, ...] = (registry, space)
-"""The modules that know the families by a name of their own."""
 Act = Literal["fit", "wait", "hang", "raise", "exit", "die", "allocate", "overflow", "threads"]
 
 
-class ActingHyperparameters(StrictModel):
+class ActingHyperparameters(Hyperparameters):
     """What a fit does, and where it leaves a trace."""
 
-    config_path: ClassVar[str] = "hyperparameters"
-    error_class: ClassVar[type[HyperparameterError]] = HyperparameterError
-
+    family: Literal["acting"] = Field(default="acting", description="the family of the tests")
     iterations: int = Field(default=8, ge=1, le=1000, description="what a whole fit is made of")
     x: float = Field(default=0.5, ge=0, le=1, description="what the score depends on")
     act: Act = Field(default="fit", description="what a fit does")
@@ -133,9 +126,7 @@ FAMILY = ActingFamily()
 
 def register() -> None:
     """Make the family known in this process, for good."""
-    for module in WHERE:
-        if NAME not in [family.name for family in module.FAMILIES]:
-            module.FAMILIES = (*module.FAMILIES, FAMILY)  # type: ignore[attr-defined]
+    registry.families().setdefault(NAME, FAMILY)  # type: ignore[arg-type]  # it is never saved nor exported
 
 
 def frame() -> pd.DataFrame:

@@ -8,7 +8,7 @@ from wine_assets.data.sources import BundledSource, load
 from wine_assets.inference import ModelRepository
 from wine_assets.inference.manifest import Content, Provenance
 from wine_assets.models import training, verified_export
-from wine_assets.models.hyperparameters import LogisticRegressionHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.release import publishing as release
 
 PROVENANCE = Provenance("2026-01-01T00:00:00+00:00", "run-1", "", "a test", {"onnxruntime": "1"})

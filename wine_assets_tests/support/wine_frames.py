@@ -7,8 +7,9 @@ import pandas as pd
 
 from wine_assets.data import dataset, sources
 from wine_assets.models import training
-from wine_assets.models.base import FittedModel, TrainingData
-from wine_assets.models.hyperparameters import REFERENCE, Hyperparameters, LogisticRegressionHyperparameters
+from wine_assets.models.base import FittedModel, Hyperparameters, TrainingData
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 
 DEFAULT = LogisticRegressionHyperparameters()
 SAMPLED_ROWS = [101, 134, 63, 172, 173, 167, 22, 97, 83, 116]

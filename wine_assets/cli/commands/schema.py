@@ -3,7 +3,7 @@
 import json
 import sys
 
-from wine_assets.models.hyperparameters import json_schema
+from wine_assets.models.registry import json_schema
 
 
 def schema() -> None:

@@ -13,6 +13,7 @@ from wine_assets.cli.options import BUDGET, FAILURES, OBJECTIVE, SEARCH_GROUPS, 
 from wine_assets.cli.output import terminal
 from wine_assets.cli.output.trials_progress import TrialsProgress
 from wine_assets.errors import SearchError
+from wine_assets.models.reference import DEFAULT_FAMILY
 
 _PANEL = "Search"
 _SHOWN = 10
@@ -39,7 +40,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
         ),
     ] = None,
     family: Annotated[
-        list[str] | None, _option(text="Family that is searched; repeat it.", default="logistic_regression")
+        list[str] | None, _option(text="Family that is searched; repeat it.", default=DEFAULT_FAMILY)
     ] = None,
     seed: Annotated[
         int | None, _option(text="Seed of the candidates of the strategies random and bayesian.", default="0")
@@ -77,7 +78,7 @@ def search(  # noqa: PLR0913 - a command has as many arguments as a user has opt
     )
     fields = {
         "strategy": _strategy(strategy, seed=seed, sampler=sampler),
-        "space": _space(space or [], family or ["logistic_regression"]),
+        "space": _space(space or [], family or [DEFAULT_FAMILY]),
         "objective": OBJECTIVE.values(options),
         "budget": BUDGET.values(options),
         "failures": FAILURES.values(options),

@@ -1,13 +1,18 @@
 """Gradient-boosted trees: a family that bends where logistic regression is straight."""
 
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, field_validator
 
 from wine_assets.errors import ArtifactError, ExportError
-from wine_assets.models.base import TrainingData
+from wine_assets.models.base import Hyperparameters, TrainingData, python_number
 from wine_assets.models.formats import skops_file
-from wine_assets.models.hyperparameters import GradientBoostingHyperparameters
 from wine_assets.models.onnx import export, tree_graph
+
+ClassWeight = Literal["none", "balanced"]
 
 _SHARED = (
     *("learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "max_features"),
@@ -22,14 +27,56 @@ _TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredic
 """What a file holds beside the types that skops trusts by itself."""
 
 
+class GradientBoostingHyperparameters(Hyperparameters):
+    """What scikit-learn's HistGradientBoostingClassifier is fitted with, on all rows: it never stops early."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["family"]})
+
+    family: Literal["gradient_boosting"] = Field(
+        default="gradient_boosting", description="trees, each fitted to the errors of those before it"
+    )
+    learning_rate: float = Field(
+        default=0.1, gt=0, le=1, description="share of each tree's correction that is taken, above 0 and at most 1"
+    )
+    max_iter: int = Field(default=100, ge=1, le=10_000, description="number of trees, 1 to 10,000")
+    max_leaf_nodes: int = Field(default=31, ge=2, le=10_000, description="leaves of a tree at most, 2 to 10,000")
+    max_depth: int = Field(
+        default=0, ge=0, le=1000, description="splits from a tree's root to a leaf at most, 1 to 1,000; 0 is no limit"
+    )
+    min_samples_leaf: int = Field(default=20, ge=1, le=1_000_000, description="rows in a leaf at least, 1 to 1,000,000")
+    l2_regularization: float = Field(
+        default=0.0, ge=0, le=1e9, description="strength of L2 on the values of leaves, 0 (none) to 1e9"
+    )
+    max_features: float = Field(
+        default=1.0, gt=0, le=1, description="share of the features that each split is chosen from, above 0, at most 1"
+    )
+    class_weight: ClassWeight = Field(
+        default="none", description="`balanced` weighs classes inversely to their frequency"
+    )
+    random_state: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="seed of the features tried, and of the rows that bins are made of"
+    )
+
+    _numbers = field_validator("learning_rate", "l2_regularization", "max_features", mode="before")(python_number)
+
+
 class GradientBoostingFamily:
     """scikit-learn's HistGradientBoostingClassifier, on all rows and without early stopping."""
 
     name: ClassVar[str] = "gradient_boosting"
+    description: ClassVar[str] = "Gradient-boosted trees."
+    version: ClassVar[str] = f"1+scikit-learn-{version('scikit-learn')}"
+    flexibility: ClassVar[int] = 10
     hyperparameters: ClassVar[type[GradientBoostingHyperparameters]] = GradientBoostingHyperparameters
     batch_invariant: ClassVar[bool] = False
     """A batch that several threads share is summed in another order: a predictor gives these models one thread."""
     weights: ClassVar[str] = "estimator.skops"
+    default_space: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "learning_rate": {"kind": "float", "log": True, "low": 0.01, "high": 0.5},
+        "max_iter": {"kind": "int", "log": True, "low": 10, "high": 300},
+        "max_leaf_nodes": {"kind": "int", "log": True, "low": 3, "high": 63},
+        "min_samples_leaf": {"kind": "int", "log": True, "low": 2, "high": 40},
+    }
 
     def fit(self, X: Any, y: Any, hyperparameters: GradientBoostingHyperparameters) -> Any:
         """Return the fitted classifier; X is a frame [n, features] of float64, y a series [n] of int64 in {0, 1}."""
@@ -78,9 +125,12 @@ class GradientBoostingFamily:
                 "Expected a HistGradientBoostingClassifier fitted by this family on the classes 0 and 1, got "
                 f"{type(estimator).__name__}. Fit it with this family, or export it with skl2onnx."
             )
-        metadata = export.model_metadata(self.name, hyperparameters, data)
+        metadata = export.model_metadata(self, hyperparameters, data)
         baseline = float(estimator._baseline_prediction[0, 0])  # noqa: SLF001 - scikit-learn shows it in no other way
         return tree_graph.tree_classifier(_trees(estimator), baseline, data, metadata)
+
+
+FAMILY = GradientBoostingFamily()
 
 
 def _trees(estimator: Any) -> list[Any]:

@@ -1,25 +1,100 @@
 """Logistic regression, with or without a scaler before it: the family of the reference run."""
 
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
-from wine_assets.errors import ArtifactError, ExportError
-from wine_assets.models.base import TrainingData
+from pydantic import Field, field_validator, model_validator
+
+from wine_assets.errors import ArtifactError, ExportError, HyperparameterError
+from wine_assets.models.base import Hyperparameters, TrainingData, python_number
 from wine_assets.models.formats import skops_file
-from wine_assets.models.hyperparameters import SHUFFLING_SOLVERS, LogisticRegressionHyperparameters
 from wine_assets.models.onnx import export
 
+Solver = Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"]
+Scaler = Literal["standard", "none"]
+ClassWeight = Literal["none", "balanced"]
+
+# Which mixes of L1 and L2 each solver can fit; a solver that is not named here fits L2 alone.
+# Source: the table of solvers in scikit-learn's documentation of LogisticRegression.
+L1_SOLVERS = ("liblinear", "saga")
+ELASTIC_NET_SOLVERS = ("saga",)
+SHUFFLING_SOLVERS = ("liblinear", "sag", "saga")
 _SHARED = ("C", "l1_ratio", "solver", "max_iter", "tol", "fit_intercept")
 """The fields that scikit-learn's LogisticRegression calls the same and takes as they are."""
+
+
+class LogisticRegressionHyperparameters(Hyperparameters):
+    """What scikit-learn's LogisticRegression, and the scaler before it, are fitted with."""
+
+    family: Literal["logistic_regression"] = Field(
+        default="logistic_regression", description="a linear model, which is the default"
+    )
+    C: float = Field(
+        default=1.0,
+        gt=0,
+        le=1e9,
+        description="inverse of the regularization strength, above 0 and at most 1e9; the reference run uses 0.01",
+    )
+    l1_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of L1 in the penalty: 0 is ridge, 1 is lasso, between them elastic net (saga alone)",
+    )
+    solver: Solver = Field(default="lbfgs", description="algorithm that minimizes the loss")
+    max_iter: int = Field(
+        default=5000, ge=1, le=1_000_000, description="iterations after which the solver gives up, 1 to 1,000,000"
+    )
+    tol: float = Field(default=1e-4, gt=0, le=1, description="tolerance at which the solver stops, above 0, at most 1")
+    fit_intercept: bool = Field(default=True, description="whether the decision function has a constant term")
+    class_weight: ClassWeight = Field(
+        default="none", description="`balanced` weighs classes inversely to their frequency"
+    )
+    scaler: Scaler = Field(
+        default="standard",
+        description="`standard` brings each feature to mean 0 and variance 1 before the model; the reference has none",
+    )
+    random_state: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="seed of the solvers that shuffle: sag, saga, liblinear"
+    )
+
+    _numbers = field_validator("C", "l1_ratio", "tol", mode="before")(python_number)
+
+    @model_validator(mode="after")
+    def _solver_fits_the_penalty(self) -> Self:
+        if 0 < self.l1_ratio < 1 and self.solver not in ELASTIC_NET_SOLVERS:
+            raise HyperparameterError(_penalty_sentence(self, "an elastic net (0 < l1_ratio < 1)", ELASTIC_NET_SOLVERS))
+        if self.l1_ratio == 1 and self.solver not in L1_SOLVERS:
+            raise HyperparameterError(_penalty_sentence(self, "a lasso (l1_ratio = 1)", L1_SOLVERS))
+        return self
+
+
+def _penalty_sentence(fields: LogisticRegressionHyperparameters, penalty: str, solvers: tuple[str, ...]) -> str:
+    return (
+        f"solver {fields.solver!r} can't fit {penalty}, got l1_ratio {fields.l1_ratio}. "
+        f"Change `hyperparameters.solver` to {' or '.join(solvers)}, or `hyperparameters.l1_ratio` to 0."
+    )
+
+
+REFERENCE = LogisticRegressionHyperparameters(C=0.01, scaler="none")
+"""The reference run: `LogisticRegression(max_iter=5000, C=0.01)` on the features as they are."""
 
 
 class LogisticRegressionFamily:
     """scikit-learn's LogisticRegression, bare or as the last step of a pipeline that scales first."""
 
     name: ClassVar[str] = "logistic_regression"
+    description: ClassVar[str] = "A linear model; the defaults are the better one: scaled, C=1."
+    version: ClassVar[str] = f"1+scikit-learn-{version('scikit-learn')}"
+    flexibility: ClassVar[int] = 0
     hyperparameters: ClassVar[type[LogisticRegressionHyperparameters]] = LogisticRegressionHyperparameters
     batch_invariant: ClassVar[bool] = True
     weights: ClassVar[str] = "estimator.skops"
+    default_space: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "C": {"kind": "float", "log": True, "low": 1e-4, "high": 1e2}
+    }
 
     def fit(self, X: Any, y: Any, hyperparameters: LogisticRegressionHyperparameters) -> Any:
         """Return the fitted LogisticRegression, or a Pipeline with a StandardScaler before it.
@@ -54,8 +129,11 @@ class LogisticRegressionFamily:
     def export(self, estimator: Any, hyperparameters: LogisticRegressionHyperparameters, data: TrainingData) -> bytes:
         """Return the scaler and the model folded, in float64, into one linear graph."""
         weights, bias = folded(estimator)
-        metadata = export.model_metadata(self.name, hyperparameters, data)
+        metadata = export.model_metadata(self, hyperparameters, data)
         return export.linear_classifier(weights, bias, data, metadata)
+
+
+FAMILY = LogisticRegressionFamily()
 
 
 def folded(estimator: Any) -> tuple[Any, float]:

@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from wine_assets.config import StrictModel
 from wine_assets.errors import ExportError
-from wine_assets.models.base import TrainingData
+from wine_assets.models.base import Family, Hyperparameters, TrainingData
 
 INPUT = "features"
 LABEL = "label"
@@ -65,12 +64,13 @@ def convert(
     return serialized(model.graph, metadata, [(entry.domain, entry.version) for entry in model.opset_import])
 
 
-def model_metadata(family: str, hyperparameters: StrictModel, data: TrainingData) -> dict[str, str]:
+def model_metadata(family: Family[Any], hyperparameters: Hyperparameters, data: TrainingData) -> dict[str, str]:
     """Return what the file says of itself: nothing in it changes when the inputs don't."""
     return {
         "features": json.dumps(data.features),
         "classes": json.dumps(data.classes),
-        "family": family,
+        "family": family.name,
+        "batch_invariant": json.dumps(family.batch_invariant),
         "hyperparameters": json.dumps(hyperparameters.model_dump(), sort_keys=True),
         "data_fingerprint": data.fingerprint,
     }

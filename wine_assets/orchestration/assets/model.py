@@ -32,7 +32,7 @@ _ONNXRUNTIME = f"onnxruntime-{version('onnxruntime')}"
     group_name="model",
     kinds={"python", "scikitlearn"},
     io_manager_key="estimator",
-    code_version=f"{training.VERSION}+{_SCIKIT_LEARN}",
+    code_version=training.VERSION,
     automation_condition=FOLLOW_UPSTREAM,
     deps=[best_hyperparameters.SEARCH],
     **declaration("wine_model", ComputeRequest(cpu="1", memory="1Gi", timeout="30m")),
@@ -49,7 +49,7 @@ def wine_model(context: dg.AssetExecutionContext, config: WineModelConfig, binar
         "training_rows": len(binarized_wine),
     }
     named = WineModelConfig(hyperparameters=hyperparameters_config(hyperparameters))
-    yield versioned_output(context, model, named, shown, model.warnings)
+    yield versioned_output(context, model, named.identity(), shown, model.warnings)
 
 
 @dg.asset(

@@ -13,12 +13,10 @@ from sklearn.datasets import load_wine
 
 from wine_assets.data.wine_columns import FEATURES
 from wine_assets.evaluation.cross_validation import EvaluationParams
-from wine_assets.models.hyperparameters import (
-    MODELS,
-    GradientBoostingHyperparameters,
-    LogisticRegressionHyperparameters,
-)
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.models.prediction import PredictionsParams
+from wine_assets.models.registry import families
 from wine_assets_tests.support.command_line import (
     ASSETS,
     MODEL_ASSETS,
@@ -29,6 +27,8 @@ from wine_assets_tests.support.command_line import (
     recorded,
     runs,
 )
+
+MODELS = [family.hyperparameters for family in families().values()]
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from wine_assets.errors import ArtifactError, ExportError, HyperparameterError
 from wine_assets.inference import Predictor
 from wine_assets.models import parity, training, verified_export
 from wine_assets.models.families import legacy_skops
-from wine_assets.models.families.gradient_boosting import GradientBoostingFamily
+from wine_assets.models.families.gradient_boosting import GradientBoostingFamily, GradientBoostingHyperparameters
 from wine_assets.models.families.logistic_regression import LogisticRegressionFamily
-from wine_assets.models.hyperparameters import GradientBoostingHyperparameters
 from wine_assets.models.onnx import export
+from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import exported, fitted, fitted_model, wine, wine_data
 
 FAMILY = GradientBoostingFamily()
@@ -438,7 +438,9 @@ def test_trees_without_a_single_split_answer_with_the_share_of_the_class(positiv
     "ignore:Field onnx.AttributeProto:DeprecationWarning"  # skl2onnx writes a boolean where onnx wants an integer
 )
 def test_the_export_agrees_with_skl2onnx() -> None:
-    peer = Predictor(export.convert(fitted(BOOSTED), wine_data(), export.model_metadata("any", BOOSTED, wine_data())))
+    peer = Predictor(
+        export.convert(fitted(BOOSTED), wine_data(), export.model_metadata(family_of(BOOSTED), BOOSTED, wine_data()))
+    )
     rows = random_rows(1_000)
     labels, probabilities = peer.predict_both(rows)
     own = Predictor(exported(BOOSTED)).predict_both(rows)

@@ -16,8 +16,14 @@ from wine_assets.data import dataset
 from wine_assets.errors import ArtifactError, ExportError, HyperparameterError
 from wine_assets.models import training
 from wine_assets.models.families import legacy_skops
-from wine_assets.models.families.logistic_regression import LogisticRegressionFamily, folded
-from wine_assets.models.hyperparameters import REFERENCE, SHUFFLING_SOLVERS, LogisticRegressionHyperparameters, Solver
+from wine_assets.models.families.logistic_regression import (
+    SHUFFLING_SOLVERS,
+    LogisticRegressionFamily,
+    LogisticRegressionHyperparameters,
+    Solver,
+    folded,
+)
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, wine, wine_data
 
 FAMILY = LogisticRegressionFamily()

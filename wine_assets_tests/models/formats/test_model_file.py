@@ -8,13 +8,11 @@ import pytest
 
 from wine_assets.data import dataset
 from wine_assets.errors import ArtifactError
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.models.formats import model_file
-from wine_assets.models.hyperparameters import (
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    Hyperparameters,
-    LogisticRegressionHyperparameters,
-)
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import DEFAULT, fitted_model, wine
 
 TREES = GradientBoostingHyperparameters(max_iter=3, max_leaf_nodes=4, random_state=5)

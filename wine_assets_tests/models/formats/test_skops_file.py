@@ -16,8 +16,9 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from wine_assets.errors import ArtifactError
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.models.formats import skops_file
-from wine_assets.models.hyperparameters import REFERENCE, LogisticRegressionHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets_tests.support.wine_frames import DEFAULT, fitted, wine
 
 

@@ -7,8 +7,10 @@ import pytest
 from wine_assets.data import dataset
 from wine_assets.inference import ModelRepository, Predictor
 from wine_assets.models import verified_export
+from wine_assets.models.base import Hyperparameters
 from wine_assets.models.families import legacy_skops
-from wine_assets.models.hyperparameters import REFERENCE, GradientBoostingHyperparameters, Hyperparameters
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets.release import publishing
 from wine_assets_tests.support.wine_frames import SAMPLED_LABELS, SAMPLED_ROWS, wine, wine_data
 
@@ -47,7 +49,7 @@ def test_a_lone_old_model_keeps_its_threads(version: int) -> None:
     assert Predictor.load(path, threads=3).threads == (3 if version == 1 else 1)
 
 
-@pytest.mark.process
+@pytest.mark.process  # a release asks git for the revision
 @pytest.mark.parametrize(("name", "hyperparameters"), FITTED.items(), ids=FITTED)
 def test_an_old_estimator_is_exported_and_released(
     name: str, hyperparameters: Hyperparameters, repository: ModelRepository

@@ -28,13 +28,11 @@ from wine_assets.files import sha256_of_bytes
 from wine_assets.inference.predictor import Predictor
 from wine_assets.models import parity, training, verified_export
 from wine_assets.models.base import FittedModel
+from wine_assets.models.families.gradient_boosting import GradientBoostingHyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionHyperparameters
 from wine_assets.models.formats import skops_file
-from wine_assets.models.hyperparameters import (
-    REFERENCE,
-    GradientBoostingHyperparameters,
-    LogisticRegressionHyperparameters,
-)
 from wine_assets.models.onnx import export
+from wine_assets.models.reference import REFERENCE
 from wine_assets.models.registry import family_of
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted, wine, wine_data
 
@@ -55,7 +53,7 @@ def fitted_on_wine(estimator: Any) -> Any:
 
 
 def converted(estimator: Any) -> bytes:
-    return export.convert(estimator, wine_data(), export.model_metadata("any", DEFAULT, wine_data()))
+    return export.convert(estimator, wine_data(), export.model_metadata(family_of(DEFAULT), DEFAULT, wine_data()))
 
 
 # --- the linear family -------------------------------------------------------
@@ -141,7 +139,7 @@ def test_liblinear_without_an_intercept_is_exported() -> None:
 
 
 def linear_model(weights: Any, bias: float) -> Predictor:
-    metadata = export.model_metadata("any", DEFAULT, wine_data())
+    metadata = export.model_metadata(family_of(DEFAULT), DEFAULT, wine_data())
     return Predictor(export.linear_classifier(weights, bias, wine_data(), metadata))
 
 
@@ -270,7 +268,7 @@ def test_what_skl2onnx_does_not_know_is_refused_with_the_reason() -> None:
 
 def test_an_option_of_a_converter_is_passed_on() -> None:
     """Without the conversion to probabilities, a logistic regression answers with its decision function."""
-    metadata = export.model_metadata("any", DEFAULT, wine_data())
+    metadata = export.model_metadata(family_of(DEFAULT), DEFAULT, wine_data())
     raw = export.convert(fitted(REFERENCE), wine_data(), metadata, {"raw_scores": True})
     assert Predictor(raw).predict_proba(wine().iloc[:, :-1]).max() > 1
 
@@ -343,7 +341,8 @@ from wine_assets_tests.support.wine_frames import DEFAULT, wine, wine_data
 linear = estimators.load(Path(sys.argv[1]))
 print(sha256_of_bytes(family_of(DEFAULT).export(linear, DEFAULT, wine_data())))
 forest = RandomForestClassifier(5, random_state=0).fit(*dataset.features_and_target(wine()))
-print(sha256_of_bytes(export.convert(forest, wine_data(), export.model_metadata("any", DEFAULT, wine_data()))))
+metadata = export.model_metadata(family_of(DEFAULT), DEFAULT, wine_data())
+print(sha256_of_bytes(export.convert(forest, wine_data(), metadata)))
 """
 
 

@@ -14,7 +14,8 @@ from wine_assets.inference import Manifest, ModelRepository, Predictor, Promotio
 from wine_assets.inference import manifest as manifests
 from wine_assets.inference.manifest import Content, Provenance
 from wine_assets.models import parity
-from wine_assets.models.hyperparameters import REFERENCE, Hyperparameters
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.reference import REFERENCE
 from wine_assets.release import publishing
 from wine_assets_tests.support.wine_frames import DEFAULT, exported, fitted_model, wine
 

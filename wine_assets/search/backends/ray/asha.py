@@ -11,6 +11,7 @@ import msgspec
 
 from wine_assets.errors import SearchError
 from wine_assets.models.base import Iterative
+from wine_assets.models.registry import iterative_families
 from wine_assets.search.backends.ray import cluster
 from wine_assets.search.backends.ray import tune as ray_tune
 from wine_assets.search.backends.ray.params import Asha, RayParams
@@ -54,7 +55,7 @@ def _refuse_without_progress(context: TrialContext) -> None:
     if not any(isinstance(family_named(name), Iterative) for name in context.families):
         raise SearchError(
             f"`backend.asha` stops trials of families that report progress, got {', '.join(context.families)}, of "
-            "which none does. Search gradient_boosting, or leave `backend.asha` out."
+            f"which none does. Search {' or '.join(iterative_families())}, or leave `backend.asha` out."
         )
 
 

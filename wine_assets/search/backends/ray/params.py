@@ -9,6 +9,7 @@ from wine_assets.compute.quantities import parse_cpu, parse_memory
 from wine_assets.compute.request import ComputeRequest
 from wine_assets.config import StrictModel
 from wine_assets.errors import ConfigurationError, SearchError
+from wine_assets.models.registry import iterative_families
 from wine_assets.search.backends.base import WORKERS, TrialBackend
 
 T = TypeVar("T")
@@ -135,7 +136,8 @@ class RayParams(TrialBackend):
     )
     asha: Asha | None = Field(
         default=None,
-        description="when hopeless trials are stopped, of families that report progress (gradient_boosting); "
+        description="when hopeless trials are stopped, of families that report progress "
+        f"({', '.join(iterative_families())}); "
         "empty for never",
     )
     trial: TrialRequest = Field(default=TrialRequest(), description="what Ray sets aside for a trial")

@@ -1,0 +1,6 @@
+"""The reference run: its hyperparameters, whose family is the one that a config gets which names none."""
+
+from wine_assets.models.families import logistic_regression
+
+REFERENCE = logistic_regression.REFERENCE
+DEFAULT_FAMILY = REFERENCE.family
