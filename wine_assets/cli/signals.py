@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from wine_assets.compute.signals import STOPPING
+from wine_assets.compute.signals import STOPPING, restore_handlers
 
 STATUS_OF_A_SIGNAL = 128
 """What a shell adds to a signal's number in the exit status of a program that the signal ended."""
@@ -33,15 +33,14 @@ def watch() -> Iterator[None]:
     _Watch.reader, writer = os.pipe()
     for end in (_Watch.reader, writer):
         os.set_blocking(end, False)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPPING}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        with _without_echoes():
+        with restore_handlers(), _without_echoes():
+            for number in STOPPING:
+                signal.signal(number, signal.default_int_handler)
             yield
     finally:
         signal.set_wakeup_fd(descriptor)
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(writer)
         os.close(_Watch.reader)
         _Watch.reader = None

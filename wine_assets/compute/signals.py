@@ -11,6 +11,18 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
+def restore_handlers() -> Iterator[dict[signal.Signals, Any]]:
+    """Have both signals handled after the block as before it; yield the handlers of before."""
+    known = {number: signal.getsignal(number) for number in STOPPING}
+    before = {number: handler for number, handler in known.items() if handler is not None}  # None: not Python's
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def raise_keyboard_interrupt() -> Iterator[Callable[[], None]]:
     """Have signals leave the block as KeyboardInterrupt, and then be handled as they would have been without it.
 
@@ -26,17 +38,15 @@ def raise_keyboard_interrupt() -> Iterator[Callable[[], None]]:
         raise KeyboardInterrupt
 
     def install() -> None:
-        for number in handlers:
-            signal.signal(number, stop)
-
-    handlers = {number: handler for number in STOPPING if callable(handler := signal.getsignal(number))}
-    try:
-        install()
-        yield install
-    except KeyboardInterrupt:
-        for number in came[:1]:
-            handlers[number](number, None)
-        raise
-    finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if callable(handler):
+                signal.signal(number, stop)
+
+    with restore_handlers() as handlers:
+        try:
+            install()
+            yield install
+        except KeyboardInterrupt:
+            for number in came[:1]:
+                handlers[number](number, None)
+            raise
