@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,8 @@ def _arrow_table(query: str, url: str) -> Any:
     """Return the rows of all batches as one table, whose columns have the types of all batches together."""
     import pyarrow as pa
 
-    tables = [_batch_table(*batch) for batch in _batches(query, url)]
+    with contextlib.closing(_batches(query, url)) as batches:  # closes the connection also where a batch is refused
+        tables = [_batch_table(*batch) for batch in batches]
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
@@ -95,7 +96,7 @@ def _hash(table: Any) -> str:
     return digest.hexdigest()
 
 
-def _batches(query: str, url: str) -> Iterator[_Batch]:
+def _batches(query: str, url: str) -> Generator[_Batch]:
     """Yield column names and rows, at least one batch of at least one row, and leave the database as it was."""
     from sqlalchemy.exc import SQLAlchemyError
 
