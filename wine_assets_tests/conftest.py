@@ -43,10 +43,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
-    """Fail a test that starts a process and isn't marked so: it would be part of `make quick`."""
-    with contextlib.nullcontext() if item.get_closest_marker("process") else no_process():
-        return (yield)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Fail a test whose fixtures start a process and that isn't marked so: it would be part of `make quick`."""
+    with _process_guard(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a test that starts a process and isn't marked so; its teardown may end the session's servers."""
+    with _process_guard(item):
+        yield
+
+
+def _process_guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if item.get_closest_marker("process") else no_process()
 
 
 @pytest.fixture(scope="session")
