@@ -10,9 +10,11 @@ from wine_assets.errors import ConfigurationError
 
 _CLEAR_WORDS = {
     "Value error, ": "",
-    "a valid integer, unable to parse string as an integer": "a whole number",
-    "a valid integer, got a number with a fractional part": "a whole number",
-    "a valid number, unable to parse string as a number": "a number",
+    ", unable to parse string as an integer": "",
+    ", got a number with a fractional part": "",
+    ", unable to parse string as a number": "",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
     "Input should be": "must be",
 }
 """What takes the place of pydantic's words, in this order."""

@@ -75,7 +75,7 @@ def test_a_name_that_nobody_can_guess_is_answered_with_the_names_there_are(given
 def test_all_that_is_wrong_is_said_at_once() -> None:
     sentences = refused({"bars": 0.0, "Turns": 1.5, "colour": "red"})
     assert "bars must be greater than 0" in sentences
-    assert "Turns must be a valid integer, got 1.5" in sentences
+    assert "Turns must be a whole number, got 1.5" in sentences
     assert "press.colour is not known" in sentences
 
 

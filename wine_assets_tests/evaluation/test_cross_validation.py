@@ -286,11 +286,11 @@ def test_more_folds_than_rows_of_a_class_are_refused_with_the_largest_number_tha
     [
         ({"folds": 1}, "folds must be greater than or equal to 2, got 1"),
         ({"folds": 101}, "folds must be less than or equal to 100"),
-        ({"folds": 2.0}, "folds must be a valid integer"),
+        ({"folds": 2.0}, "folds must be a whole number"),
         ({"repeats": 0}, "repeats must be greater than or equal to 1"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"seed": 2**32}, "seed must be less than or equal to 4294967295"),
-        ({"permutations": True}, "permutations must be a valid integer"),
+        ({"permutations": True}, "permutations must be a whole number"),
         ({"fold": 3}, "evaluation.fold is not known. Did you mean `folds`?"),
     ],
 )

@@ -140,7 +140,7 @@ def test_each_value_of_a_choice_is_drawn_equally_often() -> None:
         (family_space(C=between(0, 2)), r"\(C=0.0\) that it refuses"),
         (family_space(C=choice(1, "2")), "a candidate .C=2. that it refuses"),
         (family_space(C=choice(1, math.nan)), "C must be a finite number"),
-        (family_space(max_iter=between(1.5, 9.5)), "max_iter must be a valid integer"),
+        (family_space(max_iter=between(1.5, 9.5)), "max_iter must be a whole number"),
         (family_space(fit_intercept=choice(True, 2)), "fit_intercept must be a valid boolean"),
         (family_space(solver=choice("lbfgs", "adam")), "solver must be 'lbfgs'"),
         (family_space({"solver": "adam"}, C=between(1, 2)), "solver must be 'lbfgs'"),

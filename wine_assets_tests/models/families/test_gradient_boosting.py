@@ -202,8 +202,8 @@ def test_a_model_that_is_not_fitted_is_not_exported() -> None:
     ("parameters", "sentence"),
     [
         ({"class_weight": {0: 1, 1: 2}}, r"^class_weight must be 'none' or 'balanced'"),
-        ({"max_leaf_nodes": None}, r"^max_leaf_nodes must be a valid integer, got None"),
-        ({"random_state": None}, r"^random_state must be a valid integer, got None"),
+        ({"max_leaf_nodes": None}, r"^max_leaf_nodes must be a whole number, got None"),
+        ({"random_state": None}, r"^random_state must be a whole number, got None"),
     ],
 )
 def test_parameters_that_no_run_config_can_hold_are_named(
