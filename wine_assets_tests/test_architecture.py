@@ -12,6 +12,10 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 SOURCES = ("wine_assets", "wine_assets_tests", "benchmarks", "docs", "deploy", "examples", ".ci")
 REGISTRY = re.compile(rb"pypi\.org|pythonhosted\.org|index[-_]url|extra[-_]index|find[-_]links", re.IGNORECASE)
 
+FAMILY_NAMES = re.compile(r"gradient_?boosting|HistGradient|logistic_?regression", re.IGNORECASE)
+FAMILY_FILES = ("models/families/", "models/reference.py", "workflow.py")
+"""Where families may be named; the docstring of the workflow states what its reference is equal to."""
+
 
 def _first_line(module: Path) -> str:
     return (ast.get_docstring(ast.parse(module.read_text())) or "").partition("\n")[0]
@@ -61,6 +65,12 @@ def test_a_module_says_in_one_sentence_what_belongs_there(module: Path) -> None:
 def test_no_two_modules_are_about_the_same() -> None:
     lines = [_first_line(module) for module in MODULES]
     assert len({*lines}) == len(lines)
+
+
+def test_only_its_file_names_a_family() -> None:
+    """All other code takes families from the registry."""
+    others = [path for path in MODULES if not str(path.relative_to(PACKAGE)).startswith(FAMILY_FILES)]
+    assert [str(path) for path in others if FAMILY_NAMES.search(path.read_text())] == []
 
 
 def test_no_file_says_where_packages_come_from() -> None:

@@ -225,11 +225,6 @@ _SEARCHED = (
     ),
 )
 """Where a message means a field of a search."""
-_PHRASES = {
-    "`scaler: standard`": "--scaler standard",
-    "a smaller `C`": "a smaller --C",
-    "a smaller `max_iter`": "a smaller --max-iter",
-}
 
 
 def with_options(groups: Sequence[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -264,8 +259,7 @@ def in_flags(message: str) -> str:
     message = functools.reduce(
         lambda text, mention: mention.sub(lambda found: found[1] + _FLAGS[found[2]], text), _MENTIONS, message
     )
-    message = functools.reduce(lambda text, searched: searched[0].sub(searched[1], text), _SEARCHED, message)
-    return functools.reduce(lambda text, phrase: text.replace(*phrase), _PHRASES.items(), message)
+    return functools.reduce(lambda text, searched: searched[0].sub(searched[1], text), _SEARCHED, message)
 
 
 def _by_family(texts: Mapping[str, str]) -> str:

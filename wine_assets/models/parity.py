@@ -61,9 +61,8 @@ class Parity:
         if self.passed:
             return f"The ONNX model equals the estimator: {compared}."
         return (
-            f"The ONNX model doesn't answer as the estimator: {compared}. The last good model stays. Scale the "
-            "features (`scaler: standard`), regularize more (a smaller `C`), or grow fewer trees (a smaller "
-            "`max_iter`), and materialize again."
+            f"The ONNX model doesn't answer as the estimator: {compared}. The last good model stays. Change the "
+            "hyperparameters (scale the features, regularize more, or make the model smaller), and materialize again."
         )
 
 

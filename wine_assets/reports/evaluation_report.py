@@ -6,7 +6,7 @@ from typing import Any
 
 from wine_assets.evaluation.cross_validation import Evaluation, EvaluationParams, evaluate
 from wine_assets.models.base import FittedModel
-from wine_assets.models.reference import REFERENCE
+from wine_assets.models.reference import REFERENCE, REFERENCE_DESCRIPTION
 from wine_assets.reports import evaluation_page
 from wine_assets.reports.plots import evaluation_picture
 
@@ -57,5 +57,5 @@ def _summary(frame: Any, params: EvaluationParams) -> str:
     times = "once" if params.repeats == 1 else f"{params.repeats} times"
     return (
         f"{len(frame):,} rows, each held out {times} by stratified {params.folds}-fold cross-validation "
-        f"(seed {params.seed}). The reference is LogisticRegression with C=0.01 and no scaler, on the same folds."
+        f"(seed {params.seed}). The reference is {REFERENCE_DESCRIPTION}, on the same folds."
     )

@@ -16,7 +16,6 @@ from wine_assets.cli.options import in_flags
         ("Use `url_variable`, `url` otherwise.", "Use --database-variable, --database otherwise."),
         ("one of `source.url` and `source.url_variable`", "one of --database and --database-variable"),
         ("`query` must be one SELECT statement", "--query must be one SELECT statement"),
-        ("fewer trees (a smaller `max_iter`)", "fewer trees (a smaller --max-iter)"),
         ("Change `budget.trials` in the run config.", "Change --trials."),
         ("`failures.min_success_ratio` is 0.5", "--min-success-ratio is 0.5"),
         ("Set `objective.folds` to at most 5", "Set --folds to at most 5"),
@@ -31,7 +30,6 @@ from wine_assets.cli.options import in_flags
         ("Change `space` in the run config.", "Change --family."),
         ("Start one, or change `backend.address`.", "Start one, or change --address."),
         ("Change `strategy.seed` in the run config.", "Change --seed."),
-        ("(`scaler: standard`) or (a smaller `C`)", "(--scaler standard) or (a smaller --C)"),
     ],
 )
 def test_a_message_names_options_where_it_means_fields(message: str, worded: str) -> None:

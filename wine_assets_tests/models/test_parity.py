@@ -262,6 +262,6 @@ def test_the_sentence_names_every_figure_and_the_remedy() -> None:
     assert found.sentence() == (
         "The ONNX model doesn't answer as the estimator: on 7 rows of data, 10 random rows and 3 rows at the decision "
         "boundary, probabilities differ by at most 0.25 (allowed: 1e-05), 2 labels differ, and 4 rows answer otherwise "
-        "alone than in a batch. The last good model stays. Scale the features (`scaler: standard`), regularize more (a "
-        "smaller `C`), or grow fewer trees (a smaller `max_iter`), and materialize again."
+        "alone than in a batch. The last good model stays. Change the hyperparameters (scale the features, "
+        "regularize more, or make the model smaller), and materialize again."
     )
