@@ -10,6 +10,15 @@ from pydantic import Field
 from wine_assets.config import StrictModel
 from wine_assets.errors import HyperparameterError
 
+RESERVED_FIELDS = frozenset(
+    {
+        *("source", "query", "database", "database_variable", "class_column", "feature", "negative_class"),
+        *("reference", "hyperparameters", "force", "as_json", "debug", "json", "help"),
+        *("folds", "repeats", "seed", "permutations", "predictions_rows", "predictions_random_state"),
+    }
+)
+"""Names that no hyperparameter may have, because `wine-assets run` has options of these names."""
+
 
 class Hyperparameters(StrictModel):
     """What a family is fitted with: one model makes the launch form, the flags and the JSON Schema.

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union
 from pydantic import Field, TypeAdapter
 
 from wine_assets.errors import FamilyError, HyperparameterError
-from wine_assets.models.base import Family, Hyperparameters, Iterative
+from wine_assets.models.base import RESERVED_FIELDS, Family, Hyperparameters, Iterative
 from wine_assets.models.reference import DEFAULT_FAMILY
 
 GROUP = "wine_assets.families"
@@ -151,5 +151,7 @@ def _problems(name: str, family: Any) -> Iterator[str]:
     model = family.hyperparameters
     if not (isinstance(model, type) and issubclass(model, Hyperparameters)):
         yield "its hyperparameters are no subclass of Hyperparameters"
+    elif reserved := sorted(RESERVED_FIELDS & {*model.model_fields}):
+        yield f"its hyperparameters have the names of other options: {', '.join(reserved)}"
     elif model.model_fields["family"].default != name:
         yield f"the default of the field `family` of its hyperparameters is not {name!r}"

@@ -7,8 +7,10 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from wine_assets.cli.options import FamilyOptions, OptionGroup, with_options
+from wine_assets.cli.commands.run import run
+from wine_assets.cli.options import HYPERPARAMETERS, FamilyOptions, OptionGroup, with_options
 from wine_assets.config import StrictModel
+from wine_assets.models.base import RESERVED_FIELDS
 from wine_assets.models.registry import families
 
 MODELS = [family.hyperparameters for family in families().values()]
@@ -201,3 +203,9 @@ def test_a_message_about_a_field_of_any_family_names_the_option_instead() -> Non
 def test_hyperparameters_of_one_name_are_read_as_one_type() -> None:
     for name in {*MODELS[0].model_fields} & {*MODELS[1].model_fields} - {"family"}:
         assert len({model.model_fields[name].annotation for model in MODELS}) == 1
+
+
+def test_reserved_fields_are_all_other_options() -> None:
+    """No hyperparameter of any family can have the name of another option of the command."""
+    hyperparameters = {parameter.name for parameter in HYPERPARAMETERS.parameters()}
+    assert {*inspect.signature(run).parameters} - hyperparameters == RESERVED_FIELDS - {"help", "json"}

@@ -20,6 +20,19 @@ except Exception as error:
     print(type(error).__name__, error, sep=": ")
 """
 """Prints the families that can be used, and how one that can't be is refused."""
+SEEDED = """
+from typing import Literal
+from wine_assets.models.base import Hyperparameters
+from wine_assets.models.families.logistic_regression import LogisticRegressionFamily
+class SeededHyperparameters(Hyperparameters):
+    family: Literal["seeded"] = "seeded"
+    seed: int = 0
+class SeededFamily(LogisticRegressionFamily):
+    name = "seeded"
+    hyperparameters = SeededHyperparameters
+FAMILY = SeededFamily()
+"""
+"""A family with a hyperparameter that has the name of another option of `wine-assets run`."""
 
 
 def test_families_have_names_of_their_own() -> None:
@@ -44,6 +57,7 @@ def test_a_family_that_there_is_not() -> None:
         ("lost = no_such_module:FAMILY", "can't be loaded (ModuleNotFoundError: No module named 'no_such_module')"),
         ("lost = json:FAMILY", "can't be loaded (AttributeError: module 'json' has no attribute 'FAMILY')"),
         ("odd = json:dumps", "is no family: it is a function without batch_invariant, complexity, default_space, "),
+        ("seeded = seeded:FAMILY", "is no family: its hyperparameters have the names of other options: seed."),
         ("logistic_regression = json:dumps", "has a name that wine-assets has taken"),
     ],
 )
@@ -53,6 +67,7 @@ def test_unusable_entry_point(tmp_path: Path, entry: str, problem: str) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign-pack\nVersion: 1\n")
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n")
+    (tmp_path / "seeded.py").write_text(SEEDED)
     name = entry.partition(" ")[0]
     ended = subprocess.run(
         [sys.executable, "-c", FOREIGN.replace("NAME", repr(name))],
