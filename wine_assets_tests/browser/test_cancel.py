@@ -1,7 +1,7 @@
 """Searches that Dagster runs, terminated from the UI, or killed, in the middle of fits that take minutes."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,13 @@ def start_until_long_trials(server: Server, search: dict[str, Any]) -> tuple[str
     run = server.launch("search_job", search)
     eventually(lambda: lines(server) == trials + SHORT)
     since = {process: _seconds(process) for process in server.processes() - before}
-    eventually(lambda: any(_seconds(process) > seconds + AT_WORK_S for process, seconds in since.items()))
+    eventually(lambda: _is_at_work(server.processes() - before, since))
     return run, server.processes() - before
+
+
+def _is_at_work(processes: Iterable[psutil.Process], since: Mapping[psutil.Process, float]) -> bool:
+    """Tell whether a process has computed since it was looked at, or since it started if that was later."""
+    return any(_seconds(process) > since.get(process, 0.0) + AT_WORK_S for process in processes)
 
 
 def _seconds(process: psutil.Process) -> float:
