@@ -92,7 +92,10 @@ def _refuse_fields_of_others(fields: Mapping[str, Any], family: str) -> None:
 
 @functools.cache
 def _registry() -> _Registry:
-    """Load each entry point once; one that can't be used is logged, and breaks nothing but what asks for it."""
+    """Load each entry point once; one that can't be used is logged, and breaks nothing but what asks for it.
+
+    Raise FamilyError if the default family is missing, as in an installation from before families were entry points.
+    """
     loaded, problems = [], {}
     for name, entries in itertools.groupby(sorted(entry_points(group=GROUP), key=_order), lambda entry: entry.name):
         first, *others = entries
@@ -109,6 +112,11 @@ def _registry() -> _Registry:
             except FamilyError as error:
                 _log.warning(str(error))
                 problems[name] = str(error)
+    if DEFAULT_FAMILY not in [family.name for family in loaded]:
+        raise FamilyError(
+            f"The installation of {_OWN_DISTRIBUTION} names no family {DEFAULT_FAMILY!r}: it is older than this code, "
+            "or damaged. Install it again, with `make run` or `pip install --editable .`."
+        )
     ordered = sorted(loaded, key=lambda family: (family.flexibility, family.name))
     return _Registry({family.name: family for family in ordered}, problems)
 

@@ -81,3 +81,12 @@ def test_unusable_entry_point(tmp_path: Path, entry: str, problem: str) -> None:
     assert usable.split() == [*families()]
     assert ended.stderr.startswith(f"wine_assets.models.registry: {sentence}")
     assert refusal.startswith("" if name in usable else f"FamilyError: {sentence}")
+
+
+@pytest.mark.process
+def test_outdated_installation() -> None:
+    """An installation that names no families is refused with the remedy, before a form or flag is made of none."""
+    program = "import importlib.metadata as m; m.entry_points = lambda **_: (); import wine_assets.definitions"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "names no family 'logistic_regression': it is older than this code, or damaged. Install it" in ended.stderr
