@@ -294,7 +294,8 @@ def test_the_metadata_are_the_deterministic_identity_and_nothing_else() -> None:
     assert metadata["family"] == "logistic_regression"
     assert json.loads(metadata["hyperparameters"]) == REFERENCE.model_dump()
     assert metadata["data_fingerprint"] == wine_data().fingerprint
-    assert len(metadata) == 5
+    assert metadata["batch_invariant"] == "true"
+    assert len(metadata) == 6
 
 
 def test_nothing_in_the_file_tells_when_or_where_it_was_made(content: bytes) -> None:

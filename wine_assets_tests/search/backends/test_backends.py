@@ -175,7 +175,7 @@ def test_a_cluster_of_dask_that_loses_its_only_worker_goes_on(trace: Path, tmp_p
     assert [outcome.state for outcome in found] == ["finished"] * 4
     assert found[0].attempt > 1
     attempts = Search.open(asked, frame(), tmp_path).journal.results()
-    assert attempts[0].reason.startswith("Dask has no outcome of it (FutureCancelledError: ")
+    assert attempts[0].reason.startswith("Dask has no result of it (FutureCancelledError: ")
 
 
 # --- what is asked for -------------------------------------------------------
