@@ -53,8 +53,8 @@ class BinarizedWineConfig(dg.Config, BinarizeParams):
 def _family_config(family: Family[Any]) -> Any:
     """Return the launch form of a family's hyperparameters."""
     name = family.name.title().replace("_", "") + "Config"
-    bases: Any = (dg.Config, family.hyperparameters)  # create_model is typed for a single base of one kind
-    return create_model(name, __base__=bases, __doc__=family.description, __module__=__name__)
+    base = config_class(family.hyperparameters)
+    return create_model(name, __base__=base, __doc__=family.description, __module__=__name__)
 
 
 FAMILY_CONFIGS: dict[str, Any] = {name: _family_config(family) for name, family in families().items()}
